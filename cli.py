@@ -1,0 +1,108 @@
+"""The command line: `python cli.py --help`."""
+
+import asyncio
+import signal
+import sys
+from collections.abc import Coroutine
+from typing import Annotated, NoReturn
+
+import typer
+import uvicorn
+
+from core.config import Settings, load_settings
+from core.errors import ConfigurationError, EmailTaken
+from services.psp import open_psp
+from workers.runner import running_workers
+
+GRACEFUL_SHUTDOWN_S = 8
+app = typer.Typer(
+    help="Mock PSP: a payment service provider to test against.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_show_locals=False,
+)
+
+
+@app.command()
+def serve(
+    reload: Annotated[bool, typer.Option("--reload", help="Start again whenever a source file changes.")] = False,
+) -> None:
+    """Serve the API on HOST and PORT, with the workers inside unless WORKER=off."""
+    settings = _settings()
+    base_url = f"http://{f'[{settings.host}]' if ':' in settings.host else settings.host}:{settings.port}"
+    typer.echo(f"\n  Mock PSP   {base_url}/api/v1\n  Try it     {base_url}/docs\n")
+    uvicorn.run(
+        "main:app",
+        host=settings.host,
+        port=settings.port,
+        reload=reload,
+        server_header=False,
+        timeout_graceful_shutdown=GRACEFUL_SHUTDOWN_S,
+    )
+
+
+@app.command()
+def worker() -> None:
+    """Run the workers alone: payments to the bank, events, webhooks. Any number may run beside each other."""
+    settings = _settings()
+    _run(_work(settings))
+
+
+@app.command("create-admin")
+def create_admin(
+    email: Annotated[str, typer.Option(help="The new system_admin's e-mail address.")],
+    password_stdin: Annotated[
+        bool, typer.Option("--password-stdin", help="Read the password from standard input instead of making one.")
+    ] = False,
+) -> None:
+    """Make a system_admin, for instance when the first one's password is lost."""
+    password = sys.stdin.readline().rstrip("\n") if password_stdin else None
+    if password is not None and not 8 <= len(password) <= 64:
+        _fail("A password has 8 to 64 characters.")
+    if email.count("@") != 1 or not 3 <= len(email) <= 254:
+        _fail("An e-mail address is needed.")
+    settings = _settings()
+
+    async def create() -> None:
+        async with open_psp(settings, is_worker=False) as psp:
+            made = await psp.accounts.create_system_admin(email, password)
+        typer.echo(f"system_admin {made.email} made.")
+        if password is None:
+            typer.echo(f"Password, shown this once: {made.password}")
+
+    try:
+        _run(create())
+    except EmailTaken as error:
+        _fail(str(error))
+
+
+async def _work(settings: Settings) -> None:
+    stopped = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+    async with open_psp(settings, is_worker=True) as psp, running_workers(psp):
+        typer.echo("Worker running. Ctrl-C stops it.")
+        await stopped.wait()
+
+
+def _settings() -> Settings:
+    try:
+        return load_settings()
+    except ConfigurationError as error:
+        _fail(str(error))
+
+
+def _run(work: Coroutine[None, None, None]) -> None:
+    try:
+        asyncio.run(work)
+    except ConfigurationError as error:
+        _fail(str(error))
+
+
+def _fail(sentence: str) -> NoReturn:
+    typer.echo(f"Error: {sentence}", err=True)
+    raise typer.Exit(2)
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,199 @@
+"""Every setting of the product, read in one place from the environment and `.env` (listed in `.env.example`)."""
+
+import json
+import os
+import secrets
+from base64 import b64encode
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from core.crypto import parse_key
+from core.errors import ConfigurationError
+
+MIN_SECRET_BYTES = 32
+MIN_HASH_COST = 4
+PRODUCTION_MIN_HASH_COST = 12
+DEVELOPMENT_RETRY_S = (1.0, 2.0, 4.0, 8.0, 16.0)
+PRODUCTION_RETRY_S = (5.0, 60.0, 300.0, 1800.0, 7200.0, 18000.0, 36000.0, 50400.0, 72000.0, 72000.0)
+_WELL_KNOWN_SECRETS = {"secret", "changeme", "change-me", "change_me", "password", "your-secret-key", "default"}
+
+CommaSeparated = Annotated[tuple[str, ...], NoDecode]
+
+
+class Settings(BaseSettings):
+    """What the environment says. A field left out of production's defaults is the same in both."""
+
+    model_config = SettingsConfigDict(env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True)
+
+    environment: Literal["development", "production"] = "development"
+    mongodb_uri: SecretStr | None = None
+    mongodb_db: str = Field(default="mock_psp", min_length=1, max_length=63, pattern=r"^[A-Za-z0-9_-]+$")
+    data_dir: Path = Path(".data")
+    host: str = "127.0.0.1"
+    port: int = Field(default=8000, ge=0, le=65535)
+
+    jwt_secret: SecretStr | None = None
+    encryption_key: SecretStr | None = None
+    system_admin_email: str = "admin@system.local"
+    system_admin_password: SecretStr | None = None
+
+    access_token_minutes: int = Field(default=120, ge=1, le=60 * 24)
+    password_hash_cost: int = Field(default=12, ge=MIN_HASH_COST, le=16)
+
+    processing_delay_seconds: float = Field(default=1.0, ge=0, le=3600, allow_inf_nan=False)
+    worker: Literal["embedded", "off"] = "embedded"
+
+    webhook_allow_private_networks: bool = True
+    webhook_retry_schedule: Annotated[tuple[float, ...], NoDecode] = DEVELOPMENT_RETRY_S
+
+    @model_validator(mode="before")
+    @classmethod
+    def _production_defaults(cls, values: dict[str, Any]) -> dict[str, Any]:
+        if values.get("environment") == "production":
+            return {
+                "access_token_minutes": 15,
+                "webhook_allow_private_networks": False,
+                "webhook_retry_schedule": PRODUCTION_RETRY_S,
+                **values,
+            }
+        return values
+
+    @field_validator("webhook_retry_schedule", mode="before")
+    @classmethod
+    def _seconds(cls, value: object) -> object:
+        return tuple(value.split(",")) if isinstance(value, str) else value
+
+    @field_validator("webhook_retry_schedule")
+    @classmethod
+    def _seconds_in_range(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        if len(value) > 20 or not all(0 <= seconds <= 7 * 24 * 3600 for seconds in value):
+            raise ValueError("at most 20 delays of 0 to 604800 seconds, separated by commas")
+        return value
+
+    @field_validator("system_admin_email")
+    @classmethod
+    def _email(cls, value: str) -> str:
+        if not 3 <= len(value) <= 254 or value.count("@") != 1:
+            raise ValueError("an e-mail address is needed")
+        return value
+
+    @field_validator("system_admin_password")
+    @classmethod
+    def _password_length(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not 8 <= len(value.get_secret_value()) <= 64:
+            raise ValueError("a password has 8 to 64 characters")
+        return value
+
+    @model_validator(mode="after")
+    def _production_is_safe(self) -> Self:
+        if self.environment == "production":
+            if self.password_hash_cost < PRODUCTION_MIN_HASH_COST:
+                raise ValueError(f"PASSWORD_HASH_COST must be at least {PRODUCTION_MIN_HASH_COST} in production")
+            for name in ("jwt_secret", "encryption_key", "system_admin_password"):
+                if getattr(self, name) is None:
+                    raise ValueError(f"{name.upper()} is required in production")
+        return self
+
+    @property
+    def production(self) -> bool:
+        return self.environment == "production"
+
+    @cached_property
+    def secrets(self) -> "Secrets":
+        """JWT_SECRET and ENCRYPTION_KEY, from the environment or, with the embedded MongoDB, made once and kept."""
+        jwt = self.jwt_secret.get_secret_value() if self.jwt_secret else None
+        encryption = self.encryption_key.get_secret_value() if self.encryption_key else None
+        if jwt is None or encryption is None:
+            if self.mongodb_uri is not None:
+                missing = "JWT_SECRET" if jwt is None else "ENCRYPTION_KEY"
+                raise ConfigurationError(
+                    f"MONGODB_URI is set but {missing} is not: set it, since a secret kept on this machine alone "
+                    "would lock other machines out of the same database."
+                )
+            kept = _kept_secrets(self.data_dir / "secrets.json")
+            jwt, encryption = jwt or kept["JWT_SECRET"], encryption or kept["ENCRYPTION_KEY"]
+        return Secrets(jwt, encryption)
+
+
+class Secrets:
+    """The two secrets, checked: neither short, nor well known, nor equal to the other."""
+
+    def __init__(self, jwt_secret: str, encryption_key: str):
+        if len(jwt_secret.encode()) < MIN_SECRET_BYTES or _well_known(jwt_secret):
+            raise ConfigurationError(
+                f"JWT_SECRET must be at least {MIN_SECRET_BYTES} random bytes: "
+                'make one with python -c "import secrets; print(secrets.token_urlsafe(48))".'
+            )
+        try:
+            self.encryption_keys = [parse_key(part.strip()) for part in encryption_key.split(",")]
+        except ValueError:
+            raise ConfigurationError(
+                "ENCRYPTION_KEY must be base64 of 32 random bytes (several separated by commas, the newest first): "
+                'make one with python -c "import base64, os; print(base64.b64encode(os.urandom(32)).decode())".'
+            ) from None
+        if any(len(set(key)) < 8 for key in self.encryption_keys):
+            raise ConfigurationError("ENCRYPTION_KEY repeats a few bytes over and over: make a random one.")
+        if jwt_secret in encryption_key:
+            raise ConfigurationError("JWT_SECRET and ENCRYPTION_KEY are equal: give each a value of its own.")
+        self.jwt_key = jwt_secret.encode()
+
+
+def load_settings() -> Settings:
+    """Read the settings. Raises ConfigurationError with one sentence for the first thing that is wrong."""
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"]).upper()
+        reason = first["msg"].removeprefix("Value error, ")
+        raise ConfigurationError(f"{where}: {reason}." if where else f"{reason}.") from None
+    _ = settings.secrets
+    return settings
+
+
+def _well_known(secret: str) -> bool:
+    return len(set(secret)) < 8 or any(secret.lower().strip() == known for known in _WELL_KNOWN_SECRETS)
+
+
+def _kept_secrets(path: Path) -> dict[str, str]:
+    """Read the secrets file, making it first if there is none. Several processes may do so at once."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.exists():
+            _make_secrets(path)
+        kept = json.loads(path.read_text("utf-8"))
+        return {"JWT_SECRET": str(kept["JWT_SECRET"]), "ENCRYPTION_KEY": str(kept["ENCRYPTION_KEY"])}
+    except OSError as error:
+        raise ConfigurationError(
+            f"The secrets cannot be kept in {path} ({error.strerror}): make DATA_DIR a directory that can be "
+            "written, or set JWT_SECRET and ENCRYPTION_KEY."
+        ) from None
+    except (ValueError, KeyError, TypeError):
+        raise ConfigurationError(
+            f"{path} is not the secrets file that was written there: restore it, or delete it together with the data "
+            "it belongs to."
+        ) from None
+
+
+def _make_secrets(path: Path) -> None:
+    made = {
+        "JWT_SECRET": secrets.token_urlsafe(48),
+        "ENCRYPTION_KEY": b64encode(secrets.token_bytes(32)).decode("ascii"),
+    }
+    draft = path.with_name(f"{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            json.dump(made, file, indent=2)
+            file.flush()
+            os.fsync(file.fileno())
+        # Of several processes that start at once the first one's link stays, and the others read it.
+        os.link(draft, path)
+    except FileExistsError:
+        pass
+    finally:
+        draft.unlink(missing_ok=True)

@@ -1,0 +1,158 @@
+"""The one file that knows the driver. To exchange it (Motor for PyMongo's own async client), change this file."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from bson.codec_options import CodecOptions
+from motor.motor_asyncio import (
+    AsyncIOMotorClient,
+    AsyncIOMotorClientSession,
+    AsyncIOMotorCollection,
+    AsyncIOMotorDatabase,
+)
+from pymongo import ASCENDING, DESCENDING, IndexModel, ReturnDocument, UpdateOne
+from pymongo.errors import (
+    BulkWriteError,
+    ConnectionFailure,
+    DuplicateKeyError,
+    ExecutionTimeout,
+    NetworkTimeout,
+    OperationFailure,
+    PyMongoError,
+    ServerSelectionTimeoutError,
+    WriteConcernError,
+)
+from pymongo.errors import (
+    ConfigurationError as ConfigurationFailure,
+)
+from pymongo.read_concern import ReadConcern
+from pymongo.write_concern import WriteConcern
+
+__all__ = [
+    "ASCENDING",
+    "DESCENDING",
+    "BulkWriteError",
+    "Collection",
+    "Database",
+    "Document",
+    "DriverError",
+    "DuplicateKey",
+    "IndexModel",
+    "Pipeline",
+    "ReturnDocument",
+    "Session",
+    "UpdateOne",
+    "insert_each",
+    "insert_missing",
+    "nothing_was_sent",
+    "outage",
+]
+
+Document = dict[str, Any]
+Pipeline = list[dict[str, Any]]
+Collection = AsyncIOMotorCollection[Document]
+Session = AsyncIOMotorClientSession
+DriverError = PyMongoError
+DuplicateKey = DuplicateKeyError
+
+# A request must have its 503 within five seconds of MongoDB going away; this bounds each operation as a whole
+# (selecting a server, sending, retrying, waiting for the majority).
+OPERATION_TIMEOUT_S = 4.0
+DUPLICATE_KEY = 11000
+
+
+class Database:
+    """A connection to one database, with the guarantees that the whole product relies on.
+
+    Writes are acknowledged by a majority and journalled; datetimes are aware and in UTC.
+    """
+
+    def __init__(self, uri: str, name: str, *, timeout_s: float = OPERATION_TIMEOUT_S):
+        self.client: AsyncIOMotorClient[Document] = AsyncIOMotorClient(
+            uri,
+            tz_aware=True,
+            timeoutMS=int(timeout_s * 1000),
+            serverSelectionTimeoutMS=int(timeout_s * 1000),
+            connectTimeoutMS=2000,
+            appname="mock-psp",
+            retryWrites=True,
+            retryReads=True,
+        )
+        self._database: AsyncIOMotorDatabase[Document] = self.client.get_database(
+            name,
+            codec_options=CodecOptions(tz_aware=True),
+            write_concern=WriteConcern(w="majority"),
+            read_concern=ReadConcern("local"),
+        )
+
+    def __getitem__(self, collection: str) -> Collection:
+        return self._database[collection]
+
+    async def ping(self) -> None:
+        """Return when MongoDB answers as a primary. Raises DriverError when it does not in time."""
+        await self._database.command("ping")
+
+    async def require_replica_set(self) -> None:
+        """Raises DriverError where this MongoDB is a standalone: change streams and transactions need a replica set."""
+        hello = await self._database.command("hello")
+        if "setName" not in hello and hello.get("msg") != "isdbgrid":
+            raise ConfigurationFailure("it is a standalone server, and a replica set is needed (one node is enough)")
+
+    async def collection_names(self) -> list[str]:
+        return await self._database.list_collection_names()
+
+    async def in_transaction(self, work: Callable[[Session], Any]) -> Any:
+        """Run `work(session)` in a transaction, again from the start on a write conflict (cold paths only)."""
+        async with await self.client.start_session() as session:
+            return await session.with_transaction(work, write_concern=WriteConcern(w="majority"))
+
+    async def drop(self) -> None:
+        await self.client.drop_database(self._database.name)
+
+    def close(self) -> None:
+        self.client.close()
+
+
+async def insert_each(collection: Collection, documents: Sequence[Document]) -> list[bool | Exception]:
+    """Insert all in one unordered batch. For each: True, or the DuplicateKey that kept it out."""
+    try:
+        await collection.insert_many(documents, ordered=False)
+    except BulkWriteError as error:
+        return _by_document(error, len(documents))
+    return [True] * len(documents)
+
+
+async def insert_missing(collection: Collection, documents: Sequence[Document]) -> None:
+    """Insert those whose `_id` is not there yet. Doing it twice is harmless."""
+    for result in await insert_each(collection, documents):
+        if isinstance(result, Exception) and not isinstance(result, DuplicateKey):
+            raise result
+
+
+def _by_document(error: BulkWriteError, count: int) -> list[bool | Exception]:
+    details = error.details or {}
+    if details.get("writeConcernErrors"):
+        # Written here, but not known to have reached a majority: nobody may be told that it has.
+        return [WriteConcernError("the majority did not acknowledge in time")] * count
+    results: list[bool | Exception] = [True] * count
+    for failure in details.get("writeErrors", []):
+        if failure["code"] == DUPLICATE_KEY:
+            results[failure["index"]] = DuplicateKey(failure["errmsg"], DUPLICATE_KEY, failure)
+        else:
+            results[failure["index"]] = OperationFailure(failure["errmsg"], failure["code"], failure)
+    return results
+
+
+def outage(error: DriverError) -> bool:
+    """Whether the error means that MongoDB is away, stepping down or too slow, and not that we asked wrongly."""
+    return (
+        isinstance(error, ConnectionFailure | ExecutionTimeout | NetworkTimeout | WriteConcernError)
+        or error.timeout
+        or error.has_error_label("RetryableWriteError")
+        or error.has_error_label("TransientTransactionError")
+    )
+
+
+def nothing_was_sent(error: DriverError) -> bool:
+    """Whether no server was found at all, so that nothing can have been written."""
+    return isinstance(error, ServerSelectionTimeoutError)

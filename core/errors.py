@@ -1,0 +1,164 @@
+"""The errors that services raise. Each class owns its status and its code; one handler renders them all."""
+
+from typing import Any, ClassVar
+
+
+class PspError(Exception):
+    """An answer to the client that is not a success. `str(error)` is the sentence the client reads."""
+
+    status: ClassVar[int] = 500
+    code: ClassVar[str] = "internal_error"
+    message: ClassVar[str] = "Something went wrong on our side."
+
+    def __init__(self, message: str | None = None, *, headers: dict[str, str] | None = None):
+        super().__init__(message or self.message)
+        self.headers = headers or {}
+
+
+class BadRequest(PspError):
+    status = 400
+    code = "bad_request"
+    message = "The request cannot be carried out."
+
+
+class EmailTaken(BadRequest):
+    code = "email_taken"
+    message = "User with this email already exists."
+
+
+class Unauthorized(PspError):
+    status = 401
+    code = "unauthorized"
+    message = "Invalid or expired token."
+
+    def __init__(self, message: str | None = None, *, headers: dict[str, str] | None = None):
+        # RFC 9110, section 11.6.1: a 401 names a scheme that would be accepted.
+        super().__init__(message, headers={"WWW-Authenticate": "Bearer", **(headers or {})})
+
+
+class TokenMissing(Unauthorized):
+    code = "authorization_missing"
+    message = "Authorization header missing."
+
+
+class TokenMalformed(Unauthorized):
+    code = "authorization_malformed"
+    message = "Invalid authorization header format."
+
+
+class TokenInvalid(Unauthorized):
+    code = "invalid_token"
+    message = "Invalid or expired token."
+
+
+class ApiKeyInvalid(Unauthorized):
+    code = "invalid_api_key"
+    message = "Invalid or missing X-API-Key. Access denied."
+
+
+class LoginFailed(Unauthorized):
+    code = "invalid_credentials"
+    message = "Invalid email or password."
+
+
+class SignatureInvalid(Unauthorized):
+    code = "invalid_signature"
+    message = "Invalid webhook signature"
+
+
+class Forbidden(PspError):
+    status = 403
+    code = "forbidden"
+    message = "Access denied."
+
+
+class NotFound(PspError):
+    status = 404
+    code = "not_found"
+    message = "Not Found"
+
+
+class MethodNotAllowed(PspError):
+    status = 405
+    code = "method_not_allowed"
+    message = "Method Not Allowed"
+
+
+class InvalidState(PspError):
+    status = 409
+    code = "invalid_state"
+    message = "The object is not in a state that allows this."
+
+
+class LastSystemAdmin(PspError):
+    status = 409
+    code = "last_system_admin"
+    message = "The last system_admin cannot be removed."
+
+
+class Contention(PspError):
+    status = 409
+    code = "contention"
+    message = "The object is being changed by too many requests at once. Try again."
+
+
+class BodyTooLarge(PspError):
+    status = 413
+    code = "body_too_large"
+    message = "The request body is larger than 64 KiB."
+
+
+class UnsupportedMediaType(PspError):
+    status = 415
+    code = "unsupported_media_type"
+    message = "Unsupported media type. Send the body as application/json."
+
+
+class InvalidRequest(PspError):
+    """One or more fields are wrong. `detail` is FastAPI's list in place of a sentence."""
+
+    status = 422
+    code = "validation_error"
+    message = "The request is not valid."
+
+    def __init__(self, problems: list[dict[str, Any]]):
+        super().__init__()
+        self.problems = problems
+
+
+class IdempotencyKeyReused(PspError):
+    status = 422
+    code = "idempotency_key_reused"
+    message = "This Idempotency-Key was already used with a different request."
+
+
+class TooManyRequests(PspError):
+    status = 429
+    code = "too_many_requests"
+    message = "Too many requests. Try again later."
+
+
+class Unavailable(PspError):
+    status = 503
+    code = "unavailable"
+    message = "The service is busy. Try again in a moment."
+
+    def __init__(self, message: str | None = None, *, headers: dict[str, str] | None = None):
+        super().__init__(message, headers={"Retry-After": "1", **(headers or {})})
+
+
+class DatabaseUnavailable(Unavailable):
+    code = "database_unavailable"
+    message = "The database does not answer. Nothing was changed; try again in a moment."
+
+
+class OutcomeUnknown(Unavailable):
+    code = "outcome_unknown"
+    message = (
+        "The database stopped answering while the request was under way; whether it was carried out is unknown. "
+        "Repeat it with the same Idempotency-Key."
+    )
+
+
+class ConfigurationError(Exception):
+    """The process cannot start. The message is one sentence that says what is wrong and what to do."""

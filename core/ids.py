@@ -1,0 +1,38 @@
+"""Public ids: a prefix that tells the kind, and 128 bits in Crockford's base32 (26 characters).
+
+A fresh id holds 48 bits of milliseconds and 80 random bits (the layout of the ULID specification), so ids
+sort by creation. An id derived from an idempotency key is a hash of the same length (docs/decisions/0002).
+"""
+
+import hashlib
+import secrets
+import time
+from base64 import b32encode
+
+_RFC4648 = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
+_CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz"
+_TO_CROCKFORD = bytes.maketrans(_RFC4648.encode(), _CROCKFORD.encode())
+_PADDING = b"\0" * 4
+ENCODED_LENGTH = 26
+
+
+def fresh(prefix: str) -> str:
+    """A new id such as `txn_01kb…`: 80 random bits, sortable by creation."""
+    return f"{prefix}_{_encode((time.time_ns() // 1_000_000).to_bytes(6, 'big') + secrets.token_bytes(10))}"
+
+
+def derived(prefix: str, *parts: str) -> str:
+    """The id that the same parts always give: SHA-256 of them, shortened to 128 bits.
+
+    Each part is preceded by its length, so ("a", "bc") and ("ab", "c") give different ids.
+    """
+    digest = hashlib.sha256()
+    for part in parts:
+        encoded = part.encode()
+        digest.update(len(encoded).to_bytes(4, "big") + encoded)
+    return f"{prefix}_{_encode(digest.digest()[:16])}"
+
+
+def _encode(sixteen_bytes: bytes) -> str:
+    # 16 bytes are 128 bits; padded to 20 they are whole base32 groups, and the first 26 characters carry them.
+    return b32encode(sixteen_bytes + _PADDING)[:ENCODED_LENGTH].translate(_TO_CROCKFORD).decode("ascii")

@@ -1,0 +1,171 @@
+"""Passwords, access tokens, and the opaque credentials (API keys, refresh tokens). Knows no database."""
+
+import asyncio
+import os
+import secrets
+import zlib
+from base64 import b64encode
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+from typing import TypeVar
+
+from jose import JWTError, jwt
+from passlib.hash import bcrypt_sha256
+
+from core import ids
+from core.errors import TokenInvalid, Unavailable
+
+JWT_ALGORITHM = "HS256"
+JWT_ISSUER = "mock-psp"
+JWT_AUDIENCE = "mock-psp-api"
+ACCESS_TOKEN_TYPE = "access"  # noqa: S105 - a claim's value, not a secret
+REQUIRED_CLAIMS = ("exp", "iat", "sub", "jti", "typ", "iss", "aud", "sid")
+
+T = TypeVar("T")
+
+_BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+RANDOM_LENGTH = 32  # base62: 190 bits
+CHECKSUM_LENGTH = 6  # base62 holds a CRC-32 in six characters
+
+
+class PasswordHasher:
+    """bcrypt over SHA-256 (so that its 72 bytes cut nothing off), in threads of its own.
+
+    One core is left to payments, and the queue is bounded: when it is full, `Unavailable` (503) is raised at once.
+    """
+
+    def __init__(self, cost: int, *, max_waiting: int = 64):
+        self._scheme = bcrypt_sha256.using(rounds=cost)
+        self._threads = ThreadPoolExecutor(max(1, (os.cpu_count() or 2) - 1), thread_name_prefix="bcrypt")
+        self._max_waiting = max_waiting
+        self._waiting = 0
+        self._nobodys_hash = self._scheme.hash(secrets.token_urlsafe(16))
+
+    async def hash(self, password: str) -> str:
+        return await self._run(partial(self._scheme.hash, password))
+
+    async def verify(self, password: str, password_hash: str | None) -> bool:
+        """Whether the password fits. Without a hash it takes as long and is False, so that an unknown e-mail
+        address answers no sooner than a known one."""
+        fits = await self._run(partial(self._scheme.verify, password, password_hash or self._nobodys_hash))
+        return fits and password_hash is not None
+
+    def close(self) -> None:
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def _run(self, work: "partial[T]") -> T:
+        if self._waiting >= self._max_waiting:
+            raise Unavailable("Too many logins at once. Try again in a moment.")
+        self._waiting += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+        finally:
+            self._waiting -= 1
+
+
+@dataclass(frozen=True, slots=True)
+class AccessToken:
+    """What a verified access token says. Whether its session still lives is for the database to say."""
+
+    account_id: str
+    session_id: str
+
+
+class TokenSigner:
+    """Access tokens: JWTs (RFC 7519) with a pinned algorithm, one key, and every claim required."""
+
+    def __init__(self, key: bytes, lifetime: timedelta):
+        self._key = key
+        self.lifetime = lifetime
+
+    def issue(self, account_id: str, session_id: str, now: datetime) -> str:
+        issued_at = int(now.timestamp())
+        claims = {
+            "iss": JWT_ISSUER,
+            "aud": JWT_AUDIENCE,
+            "typ": ACCESS_TOKEN_TYPE,
+            "sub": account_id,
+            "sid": session_id,
+            "jti": ids.fresh("jti"),
+            "iat": issued_at,
+            "exp": issued_at + int(self.lifetime.total_seconds()),
+        }
+        return str(jwt.encode(claims, self._key, algorithm=JWT_ALGORITHM))
+
+    def verify(self, token: str) -> AccessToken:
+        """Raises TokenInvalid for anything but a token of ours that is valid now."""
+        try:
+            claims = jwt.decode(
+                token,
+                self._key,
+                algorithms=[JWT_ALGORITHM],
+                audience=JWT_AUDIENCE,
+                issuer=JWT_ISSUER,
+                options={f"require_{claim}": True for claim in ("exp", "iat", "sub", "jti", "iss", "aud")},
+            )
+            header = jwt.get_unverified_header(token)
+        except (JWTError, ValueError, TypeError, RecursionError):
+            raise TokenInvalid from None
+        if header.keys() - {"alg", "typ"} or any(not claims.get(claim) for claim in REQUIRED_CLAIMS):
+            raise TokenInvalid
+        subject, session_id = claims["sub"], claims["sid"]
+        if claims["typ"] != ACCESS_TOKEN_TYPE or not isinstance(subject, str) or not isinstance(session_id, str):
+            raise TokenInvalid
+        return AccessToken(subject, session_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """An opaque credential: a public id to find it by, and the whole text, of which only a keyed hash is kept."""
+
+    id: str
+    text: str
+
+
+class CredentialKind:
+    """Makes and reads credentials of one kind: prefix, id part, 32 random base62 characters, checksum.
+
+    The checksum lets a mistyped or made-up one be refused without asking the database (and lets secret scanners
+    recognise a real one); it is no protection.
+    """
+
+    def __init__(self, text_prefix: str, id_prefix: str):
+        self._text_prefix = text_prefix
+        self._id_prefix = id_prefix
+        self._length = len(text_prefix) + ids.ENCODED_LENGTH + RANDOM_LENGTH + CHECKSUM_LENGTH
+
+    def issue(self, credential_id: str | None = None) -> Credential:
+        """A new credential; with an id, a new text for the same id (a rotated one)."""
+        credential_id = credential_id or ids.fresh(self._id_prefix)
+        random = "".join(secrets.choice(_BASE62) for _ in range(RANDOM_LENGTH))
+        body = self._text_prefix + credential_id.removeprefix(f"{self._id_prefix}_") + random
+        return Credential(credential_id, body + _checksum(body))
+
+    def parse(self, text: str) -> Credential | None:
+        """The credential, or None where prefix, length or checksum are wrong."""
+        if len(text) != self._length or not text.startswith(self._text_prefix) or not text.isascii():
+            return None
+        body = text[:-CHECKSUM_LENGTH]
+        if text[-CHECKSUM_LENGTH:] != _checksum(body):
+            return None
+        start = len(self._text_prefix)
+        return Credential(f"{self._id_prefix}_{body[start : start + ids.ENCODED_LENGTH]}", text)
+
+
+API_KEY = CredentialKind("psp_sk_", "key")
+REFRESH_TOKEN = CredentialKind("psp_rt_", "sess")
+
+
+def new_webhook_secret() -> str:
+    """`whsec_` and base64 of 32 random bytes: the form that Standard Webhooks libraries take."""
+    return "whsec_" + b64encode(secrets.token_bytes(32)).decode("ascii")
+
+
+def _checksum(body: str) -> str:
+    number, characters = zlib.crc32(body.encode("ascii")), ""
+    for _ in range(CHECKSUM_LENGTH):
+        number, digit = divmod(number, 62)
+        characters = _BASE62[digit] + characters
+    return characters

@@ -1,0 +1,49 @@
+"""An account: who it is, what it may do, and the API keys that act for it. One document in the database."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from domain.roles import Role
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    id: str
+    name: str
+    hash: bytes
+    created_at: datetime
+
+    @property
+    def prefix(self) -> str:
+        """Enough to recognise a key by, and nothing of its secret part."""
+        return f"psp_sk_{self.id.removeprefix('key_')[:10]}…"
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    id: str
+    name: str
+    email: str
+    role: Role
+    password_hash: str
+    sealed_webhook_secret: bytes
+    api_keys: tuple[ApiKey, ...]
+    created_at: datetime
+    updated_at: datetime
+    credentials_version: int = 1
+    """Goes up when the password changes; sessions opened under an older one are over."""
+    deleted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What a request needs to know of an account: whose it is and what it may do at this moment."""
+
+    account_id: str
+    role: Role
+    credentials_version: int
+
+
+def fold_email(email: str) -> str:
+    """The form in which e-mail addresses are compared."""
+    return email.casefold()

@@ -1,0 +1,19 @@
+"""Roles, and what they may do to each other. They build on one another: each holds all that those before it hold."""
+
+from enum import StrEnum
+
+
+class Role(StrEnum):
+    USER = "user"
+    MERCHANT = "merchant"
+    ADMIN = "admin"
+    SYSTEM_ADMIN = "system_admin"
+
+
+EVERYONE = tuple(Role)
+ADMINS = (Role.ADMIN, Role.SYSTEM_ADMIN)
+
+
+def may_delete(actor: Role, target: Role) -> bool:
+    """An admin deletes users and merchants; a system_admin deletes anybody."""
+    return actor is Role.SYSTEM_ADMIN or (actor is Role.ADMIN and target not in ADMINS)

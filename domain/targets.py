@@ -1,0 +1,34 @@
+"""Which addresses a webhook may not be sent to where strangers name the URLs."""
+
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+
+# `is_global` of the standard library lets these pass, or follows the address embedded in them. None of them is where
+# a public receiver lives, and each can lead into a private network.
+_NEVER = tuple(
+    ip_network(network)
+    for network in (
+        "192.88.99.0/24",  # 6to4 relays (RFC 7526)
+        "::/96",  # IPv4-compatible (RFC 4291)
+        "::ffff:0:0/96",  # IPv4-mapped (RFC 4291)
+        "::ffff:0:0:0/96",  # IPv4-translated (RFC 7915)
+        "64:ff9b::/96",  # NAT64 (RFC 6052)
+        "64:ff9b:1::/48",  # local-use NAT64 (RFC 8215)
+        "2001::/32",  # Teredo (RFC 4380)
+        "2002::/16",  # 6to4 (RFC 3056)
+        "3fff::/20",  # documentation (RFC 9637)
+        "5f00::/16",  # segment routing (RFC 9602)
+        "fec0::/10",  # site-local (RFC 3879)
+    )
+)
+
+
+def forbidden(address: str) -> bool:
+    """Whether an address is private, loopback, link-local, multicast, reserved, or an embedding of another one.
+
+    What is not an IP address at all is forbidden as well.
+    """
+    try:
+        ip: IPv4Address | IPv6Address = ip_address(address.partition("%")[0])
+    except ValueError:
+        return True
+    return not ip.is_global or ip.is_multicast or ip.is_reserved or any(ip in network for network in _NEVER)

@@ -1,0 +1,77 @@
+"""Mock PSP: the application. `uvicorn main:app` serves it."""
+
+import sys
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from fastapi import FastAPI
+from fastapi_offline import FastAPIOffline
+from starlette.routing import Route
+
+from core.config import Settings, load_settings
+from routers import admin, documentation, payments, problems, resources, status, users, webhooks
+from routers.middleware import RequestContext
+from routers.roles import ROLE_TABLE
+from services.psp import Psp, open_psp
+from workers.runner import running_workers
+
+ROUTERS = (status, users, admin, payments, webhooks, resources)
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """The application. Without settings it reads them from the environment when it starts."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        chosen = settings or load_settings()
+        works = chosen.worker == "embedded"
+        async with AsyncExitStack() as stack:
+            app.state.psp = psp = await stack.enter_async_context(open_psp(chosen, is_worker=works))
+            await _ensure_system_admin(psp)
+            if works:
+                await stack.enter_async_context(running_workers(psp))
+            yield
+
+    app = FastAPIOffline(
+        title="Mock PSP",
+        version="1.0.0",
+        lifespan=lifespan,
+        redirect_slashes=False,
+        static_url="/docs/assets",
+        generate_unique_id_function=documentation.operation_id,
+        telemetry={"tracing": False, "metrics": False, "logs": False},
+        swagger_ui_parameters={"persistAuthorization": True, "displayRequestDuration": True},
+    )
+    problems.install(app)
+    for module in ROUTERS:
+        # One flat list, and not routers inside routers, which FastAPI would search through at every request.
+        app.router.routes.extend(module.router.routes)
+    documentation.install(app)
+    app.add_middleware(RequestContext)
+    _refuse_routes_without_roles(app)
+    return app
+
+
+async def _ensure_system_admin(psp: Psp) -> None:
+    password = psp.settings.system_admin_password
+    made = await psp.accounts.ensure_system_admin(
+        psp.settings.system_admin_email, password.get_secret_value() if password else None
+    )
+    if made is not None and password is None:
+        # To the terminal and in no log: nobody will be able to read it again.
+        sys.stdout.write(
+            "\n  First start. The system_admin's login, shown this once:\n\n"
+            f"    e-mail    {made.email}\n    password  {made.password}\n\n"
+        )
+        sys.stdout.flush()
+
+
+def _refuse_routes_without_roles(app: FastAPI) -> None:
+    for route in app.routes:
+        if isinstance(route, Route):
+            for method in (route.methods or set()) - {"HEAD"}:
+                if (method, route.path) not in ROLE_TABLE:
+                    raise LookupError(f"{method} {route.path} stands in no role table: add it to routers/roles.py")
+
+
+app = create_app()

@@ -1,0 +1,156 @@
+"""Accounts, in `users`. An account and its API keys are one document, so what acts for it changes with it."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from core.coalesce import Coalescer
+from core.database import Database, Document, DuplicateKey, Session
+from domain.accounts import Account, ApiKey, Identity, fold_email
+from domain.roles import Role
+from repositories.pages import Page, Sort, read_page
+
+_IDENTITY = {"role": 1, "credentials_version": 1, "api_keys.id": 1, "api_keys.hash": 1}
+
+
+class EmailInUse(Exception):
+    """Another account that is not deleted has this e-mail address."""
+
+
+class AccountRepository:
+    def __init__(self, database: Database):
+        self._users = database["users"]
+        self._guards = database["guards"]
+        self._identities = Coalescer(self._read_identities)
+        self._by_key = Coalescer(self._read_by_key)
+
+    async def insert(self, account: Account) -> None:
+        """Raises EmailInUse."""
+        try:
+            await self._users.insert_one(_to_document(account))
+        except DuplicateKey:
+            raise EmailInUse from None
+
+    async def get(self, account_id: str) -> Account | None:
+        """The account, unless it is deleted."""
+        document = await self._users.find_one({"_id": account_id, "deleted": False})
+        return _from_document(document) if document else None
+
+    async def find_by_email(self, email: str) -> Account | None:
+        document = await self._users.find_one({"email_folded": fold_email(email), "deleted": False})
+        return _from_document(document) if document else None
+
+    async def identify(self, account_id: str) -> Identity | None:
+        """What a request needs of an account, unless it is deleted. Shares its round trip with others."""
+        return await self._identities(account_id)
+
+    async def identify_key(self, key_id: str) -> tuple[Identity, bytes] | None:
+        """Whose key this is and the key's hash, unless its account is deleted. Shares its round trip with others."""
+        return await self._by_key(key_id)
+
+    async def sealed_webhook_secrets(self, account_ids: Sequence[str]) -> dict[str, bytes]:
+        """By account id. Deleted accounts included: what was still to be told on their behalf is told."""
+        rows = self._users.find({"_id": {"$in": list(account_ids)}}, {"webhook_secret": 1})
+        return {row["_id"]: bytes(row["webhook_secret"]) async for row in rows}
+
+    async def page(self, *, role: Role | None, email: str | None, limit: int, cursor: str | None) -> Page[Account]:
+        wanted: Document = {"deleted": False}
+        if role is not None:
+            wanted["role"] = role.value
+        if email is not None:
+            wanted["email_folded"] = fold_email(email)
+        newest_first = Sort("created_at", descending=True)
+        return await read_page(self._users, wanted, newest_first, limit=limit, cursor=cursor, build=_from_document)
+
+    async def count_by_role(self) -> dict[str, int]:
+        counts = {role.value: 0 for role in Role}
+        for role in Role:
+            counts[role.value] = await self._users.count_documents({"role": role.value, "deleted": False})
+        return counts
+
+    async def has_system_admin(self) -> bool:
+        return await self._users.find_one({"role": Role.SYSTEM_ADMIN.value, "deleted": False}, {"_id": 1}) is not None
+
+    async def set_role(
+        self, account_id: str, expected: Role, role: Role, now: datetime, session: Session | None = None
+    ) -> bool:
+        """Change a role on condition that it is still the expected one. False where it is not."""
+        result = await self._users.update_one(
+            {"_id": account_id, "deleted": False, "role": expected.value},
+            {"$set": {"role": role.value, "updated_at": now}},
+            session=session,
+        )
+        return bool(result.matched_count)
+
+    async def delete(self, account_id: str, expected: Role, now: datetime, session: Session | None = None) -> bool:
+        """Delete on condition that the role is still the expected one. Its keys and tokens stop with this write."""
+        result = await self._users.update_one(
+            {"_id": account_id, "deleted": False, "role": expected.value},
+            {"$set": {"deleted": True, "updated_at": now}},
+            session=session,
+        )
+        return bool(result.matched_count)
+
+    async def guard_system_admins(self, session: Session) -> list[str]:
+        """The ids of all system_admins, inside a transaction that no rival can be in at the same time.
+
+        Both rivals write the guard document; the second one's transaction is started again and reads what the first
+        has left. Counting without it left no system_admin at all when two removed each other.
+        """
+        await self._guards.update_one({"_id": "system_admins"}, {"$inc": {"writes": 1}}, upsert=True, session=session)
+        rows = self._users.find({"role": Role.SYSTEM_ADMIN.value, "deleted": False}, {"_id": 1}, session=session)
+        return [row["_id"] async for row in rows]
+
+    async def _read_identities(self, account_ids: list[str]) -> list[Identity | None]:
+        rows = self._users.find({"_id": {"$in": list(set(account_ids))}, "deleted": False}, _IDENTITY)
+        found = {row["_id"]: _identity(row) for row in await rows.to_list(None)}
+        return [found.get(account_id) for account_id in account_ids]
+
+    async def _read_by_key(self, key_ids: list[str]) -> list[tuple[Identity, bytes] | None]:
+        rows = self._users.find({"api_keys.id": {"$in": list(set(key_ids))}, "deleted": False}, _IDENTITY)
+        found = {
+            key["id"]: (_identity(row), bytes(key["hash"]))
+            for row in await rows.to_list(None)
+            for key in row["api_keys"]
+        }
+        return [found.get(key_id) for key_id in key_ids]
+
+
+def _identity(row: Document) -> Identity:
+    return Identity(row["_id"], Role(row["role"]), row["credentials_version"])
+
+
+def _to_document(account: Account) -> Document:
+    return {
+        "_id": account.id,
+        "name": account.name,
+        "email": account.email,
+        "email_folded": fold_email(account.email),
+        "role": account.role.value,
+        "password_hash": account.password_hash,
+        "credentials_version": account.credentials_version,
+        "webhook_secret": account.sealed_webhook_secret,
+        "api_keys": [
+            {"id": key.id, "name": key.name, "hash": key.hash, "created_at": key.created_at} for key in account.api_keys
+        ],
+        "created_at": account.created_at,
+        "updated_at": account.updated_at,
+        "deleted": account.deleted,
+    }
+
+
+def _from_document(row: Document) -> Account:
+    return Account(
+        id=row["_id"],
+        name=row["name"],
+        email=row["email"],
+        role=Role(row["role"]),
+        password_hash=row["password_hash"],
+        credentials_version=row["credentials_version"],
+        sealed_webhook_secret=bytes(row["webhook_secret"]),
+        api_keys=tuple(
+            ApiKey(key["id"], key["name"], bytes(key["hash"]), key["created_at"]) for key in row["api_keys"]
+        ),
+        created_at=row["created_at"],
+        updated_at=row["updated_at"],
+        deleted=row["deleted"],
+    )

@@ -1,0 +1,170 @@
+"""Deliveries: one event to one target, with every attempt that was made. Leased work, target by target."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from core.coalesce import Coalescer
+from core.database import ASCENDING, Database, Document, UpdateOne, insert_missing
+from repositories import leases
+
+
+class DeliveryState(StrEnum):
+    PENDING = "pending"
+    DELIVERED = "delivered"
+    DEAD = "dead"
+
+
+@dataclass(frozen=True, slots=True)
+class NewDelivery:
+    id: str
+    event_id: str
+    event_type: str
+    owner_id: str
+    target: str
+    """What is throttled as one: the origin of a payment's own webhookUrl."""
+    url: str
+    due_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class LeasedDelivery:
+    id: str
+    event_id: str
+    owner_id: str
+    target: str
+    url: str
+    failures: int
+    token: str
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One attempt: when, how long, and what came back (a status, or the error that kept it from coming)."""
+
+    at: datetime
+    duration_ms: int
+    status: int | None
+    error: str | None
+    response: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What an attempt made of a delivery. `due_at` is set while it is pending."""
+
+    delivery_id: str
+    token: str
+    attempt: Attempt
+    state: DeliveryState
+    due_at: datetime | None = None
+
+
+class DeliveryRepository:
+    def __init__(self, database: Database):
+        self._deliveries = database["deliveries"]
+        self._record = Coalescer(self._record_batch)
+
+    async def insert_missing(self, deliveries: Sequence[NewDelivery]) -> None:
+        """Insert those that are not there yet."""
+        await insert_missing(
+            self._deliveries,
+            [
+                {
+                    "_id": one.id,
+                    "event_id": one.event_id,
+                    "event_type": one.event_type,
+                    "owner_id": one.owner_id,
+                    "target": one.target,
+                    "url": one.url,
+                    "state": DeliveryState.PENDING.value,
+                    "failures": 0,
+                    "attempts": [],
+                    "created_at": one.due_at,
+                    "due_at": one.due_at,
+                }
+                for one in deliveries
+            ],
+        )
+
+    async def waiting_targets(self) -> list[str]:
+        """Every target that something waits for, read from the index alone (a DISTINCT_SCAN)."""
+        return list(await self._deliveries.distinct("target", {"state": DeliveryState.PENDING.value}))
+
+    async def lease_due(self, room: dict[str, int], now: datetime, *, lease_s: int) -> list[LeasedDelivery]:
+        """Lease what is due, at most as many for each target as it has room for, the longest due first."""
+        if not room:
+            return []
+        due: Document = {"state": DeliveryState.PENDING.value, "due_at": {"$lte": now}}
+        first, *others = (_candidates(target, due, count) for target, count in room.items())
+        # One round trip for all targets; each branch is a bounded scan of its own part of the index.
+        pipeline = [*first, *({"$unionWith": {"coll": "deliveries", "pipeline": other}} for other in others)]
+        candidates = [row["_id"] for row in await self._deliveries.aggregate(pipeline).to_list(None)]
+        taken = await leases.take(self._deliveries, candidates, due, lease_s)
+        return [
+            LeasedDelivery(
+                row["_id"],
+                row["event_id"],
+                row["owner_id"],
+                row["target"],
+                row["url"],
+                row["failures"],
+                row["lease_token"],
+            )
+            for row in taken
+        ]
+
+    async def next_due_at(self, targets: list[str]) -> datetime | None:
+        """When the next delivery to one of these targets is due that nobody holds (one bounded scan a target)."""
+        row = await self._deliveries.find_one(
+            {"state": DeliveryState.PENDING.value, "target": {"$in": targets}, **leases.FREE},
+            {"due_at": 1},
+            sort=[("due_at", ASCENDING)],
+        )
+        return row["due_at"] if row else None
+
+    async def record(self, outcome: Outcome) -> None:
+        """Write what became of an attempt, while its lease's token stands. Shares its round trip with others."""
+        await self._record(outcome)
+
+    async def count_by_state(self) -> dict[str, int]:
+        rows = await self._deliveries.aggregate([{"$group": {"_id": "$state", "count": {"$sum": 1}}}]).to_list(None)
+        counts: dict[str, int] = {state.value: 0 for state in DeliveryState}
+        return {**counts, **{row["_id"]: row["count"] for row in rows}}
+
+    async def _record_batch(self, outcomes: list[Outcome]) -> list[None]:
+        await self._deliveries.bulk_write([_recorded(outcome) for outcome in outcomes], ordered=False)
+        return [None] * len(outcomes)
+
+
+def _candidates(target: str, due: Document, count: int) -> list[dict[str, Any]]:
+    return [
+        {"$match": {**due, "target": target, **leases.FREE}},
+        {"$sort": {"due_at": 1}},
+        {"$limit": count},
+        {"$project": {"_id": 1}},
+    ]
+
+
+def _recorded(outcome: Outcome) -> UpdateOne:
+    attempt = outcome.attempt
+    update: Document = {
+        "$set": {"state": outcome.state.value},
+        "$push": {
+            "attempts": {
+                "at": attempt.at,
+                "duration_ms": attempt.duration_ms,
+                "status": attempt.status,
+                "error": attempt.error,
+                "response": attempt.response,
+            }
+        },
+        "$unset": dict(leases.RELEASE),
+    }
+    if outcome.state is not DeliveryState.DELIVERED:
+        update["$inc"] = {"failures": 1}
+    if outcome.due_at is not None:
+        update["$set"]["due_at"] = outcome.due_at
+    return UpdateOne({"_id": outcome.delivery_id, "lease_token": outcome.token}, update)

@@ -1,0 +1,83 @@
+"""Every collection and every index, made at start-up.
+
+The lists of an account's payments are the reason for most of them: each filter that can be selective leads an index
+that ends in a sort key, so that a page costs the same in an account of 100 and of 100,000 payments. Indexes on work
+(due, outbox, pending deliveries) are partial and hold live rows only, so finished rows never slow a claim.
+"""
+
+from core.database import ASCENDING, Database, IndexModel
+
+_CREATED = (("created_at", ASCENDING), ("_id", ASCENDING))
+_AMOUNT = (("amount_comparable", ASCENDING), ("_id", ASCENDING))
+
+
+def _list_index(name: str, *keys: str, sort: tuple[tuple[str, int], ...]) -> IndexModel:
+    # `deleted` is a key and no partial filter: a filter would make every count fetch the rows to check it again.
+    return IndexModel([*((key, ASCENDING) for key in ("deleted", *keys)), *sort], name=name)
+
+
+INDEXES: dict[str, list[IndexModel]] = {
+    "users": [
+        IndexModel("email_folded", name="email", unique=True, partialFilterExpression={"deleted": False}),
+        IndexModel("api_keys.id", name="api_key", unique=True, sparse=True),
+        _list_index("by_time", sort=_CREATED),
+        _list_index("by_role", "role", sort=_CREATED),
+    ],
+    "sessions": [
+        IndexModel("owner_id", name="owner"),
+        # Ended and expired sessions go by themselves once their refresh token is of no use.
+        IndexModel("expires_at", name="expiry", expireAfterSeconds=0),
+    ],
+    "payments": [
+        _list_index("by_time", "owner_id", sort=_CREATED),
+        _list_index("by_amount", "owner_id", sort=_AMOUNT),
+        _list_index("status_by_time", "owner_id", "status", sort=_CREATED),
+        _list_index("status_by_amount", "owner_id", "status", sort=_AMOUNT),
+        _list_index("currency_by_time", "owner_id", "currency", sort=_CREATED),
+        _list_index("currency_by_amount", "owner_id", "currency", sort=_AMOUNT),
+        _list_index("customer_by_time", "owner_id", "customer_name_folded", sort=_CREATED),
+        _list_index("customer_by_amount", "owner_id", "customer_name_folded", sort=_AMOUNT),
+        _list_index("reference_by_time", "owner_id", "reference", sort=_CREATED),
+        _list_index("reference_by_amount", "owner_id", "reference", sort=_AMOUNT),
+        _list_index("all_by_time", sort=_CREATED),
+        _list_index("all_by_amount", sort=_AMOUNT),
+        IndexModel("due_at", name="due", partialFilterExpression={"due_at": {"$exists": True}}),
+        IndexModel("updated_at", name="outbox", partialFilterExpression={"outbox.0": {"$exists": True}}),
+        # One idempotency key is one command, whichever payment it was sent to.
+        IndexModel(
+            [("owner_id", ASCENDING), ("claims.id", ASCENDING)],
+            name="claims",
+            unique=True,
+            partialFilterExpression={"claims.0": {"$exists": True}},
+        ),
+    ],
+    "events": [
+        IndexModel([("object_id", ASCENDING), ("sequence", ASCENDING)], name="object", unique=True),
+        IndexModel([("owner_id", ASCENDING), ("created_at", ASCENDING), ("_id", ASCENDING)], name="owner"),
+    ],
+    "deliveries": [
+        IndexModel(
+            [("state", ASCENDING), ("target", ASCENDING), ("due_at", ASCENDING)],
+            name="work",
+            partialFilterExpression={"state": "pending"},
+        ),
+        IndexModel("event_id", name="event"),
+    ],
+    "incoming_webhooks": [
+        IndexModel([("owner_id", ASCENDING), ("received_at", ASCENDING), ("_id", ASCENDING)], name="owner"),
+    ],
+    "keyring": [],
+    "guards": [],
+    "signals": [],
+}
+
+
+async def create_indexes(database: Database) -> None:
+    """Make what is missing. Safe to run in several processes at once, and on every start."""
+    for name, indexes in INDEXES.items():
+        if indexes:
+            await database[name].create_indexes(indexes)
+    existing = set(await database.collection_names())
+    for name in INDEXES.keys() - existing:
+        # Made by a write that leaves nothing: an explicit create fails in the second of two processes.
+        await database[name].delete_one({"_id": "none"})

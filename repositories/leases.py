@@ -1,0 +1,31 @@
+"""Leased work: whoever claims a row holds it until its lease ends on the server's clock, and then anybody may.
+
+A claim is three round trips for a whole batch: find candidates, take those that are still free, read what was taken.
+What is done under a lease is written on condition that the lease's token is still on the row.
+"""
+
+import secrets
+
+from core.database import Collection, Document
+
+FREE = {"$expr": {"$lte": ["$lease_until", "$$NOW"]}}
+"""No lease, or one that has ended. (A missing field sorts before every date.)"""
+
+RELEASE = {"lease_token": "", "lease_until": ""}
+
+
+async def take(
+    collection: Collection, candidate_ids: list[str], still_wanted: Document, lease_s: int
+) -> list[Document]:
+    """Lease those of the candidates that are still free and wanted; return only what is now ours."""
+    if not candidate_ids:
+        return []
+    token = secrets.token_hex(12)
+    until = {"$dateAdd": {"startDate": "$$NOW", "unit": "second", "amount": lease_s}}
+    taken = await collection.update_many(
+        {"_id": {"$in": candidate_ids}, **still_wanted, **FREE},
+        [{"$set": {"lease_token": token, "lease_until": until}}],
+    )
+    if taken.modified_count == 0:
+        return []
+    return await collection.find({"_id": {"$in": candidate_ids}, "lease_token": token}).to_list(None)

@@ -1,0 +1,102 @@
+"""Cursor pages: stable while rows are added, at a cost that does not grow with the collection."""
+
+import json
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Generic, TypeVar
+
+from core.database import ASCENDING, DESCENDING, Collection, Document
+
+EXACT_TOTAL = 1000
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+T = TypeVar("T")
+
+
+class CursorInvalid(ValueError):
+    """The cursor is none that this list gave out in this order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sort:
+    """A sort key, made unique by the id that follows it."""
+
+    field: str
+    descending: bool
+
+    @property
+    def keys(self) -> list[tuple[str, int]]:
+        direction = DESCENDING if self.descending else ASCENDING
+        return [(self.field, direction), ("_id", direction)]
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    items: list[T]
+    total: int
+    total_is_lower_bound: bool
+    next_cursor: str | None
+
+
+async def read_page(
+    collection: Collection,
+    wanted: Document,
+    sort: Sort,
+    *,
+    limit: int,
+    cursor: str | None,
+    build: Callable[[Document], T],
+    projection: Document | None = None,
+) -> Page[T]:
+    """One page and the total. Raises CursorInvalid."""
+    position = _after(sort, cursor) if cursor is not None else {}
+    conditions = {"$and": [wanted, position]} if position else wanted
+    # One row more than asked for tells whether there is another page.
+    rows = await collection.find(conditions, projection).sort(sort.keys).limit(limit + 1).to_list(limit + 1)
+    more = len(rows) > limit
+    rows = rows[:limit]
+    if cursor is None and not more:
+        total = len(rows)
+    else:
+        total = await collection.count_documents(wanted, limit=EXACT_TOTAL + 1)
+    return Page(
+        [build(row) for row in rows],
+        min(total, EXACT_TOTAL),
+        total > EXACT_TOTAL,
+        _cursor(sort, rows[-1]) if more else None,
+    )
+
+
+def _cursor(sort: Sort, row: Document) -> str:
+    value = row[sort.field]
+    number = (value - _EPOCH) // timedelta(milliseconds=1) if isinstance(value, datetime) else value
+    text = json.dumps([sort.field, int(sort.descending), number, row["_id"]], separators=(",", ":"))
+    return urlsafe_b64encode(text.encode()).decode("ascii").rstrip("=")
+
+
+def _after(sort: Sort, cursor: str) -> Document:
+    field, descending, number, last_id = _decode(cursor)
+    if field != sort.field or descending != int(sort.descending):
+        raise CursorInvalid("The cursor belongs to a list in another order")
+    value: Any = number
+    if sort.field.endswith("_at"):
+        try:
+            value = _EPOCH + timedelta(milliseconds=number)
+        except OverflowError:
+            raise CursorInvalid("The cursor is not one that this list gave out") from None
+    beyond, until = ("$lt", "$lte") if sort.descending else ("$gt", "$gte")
+    # The plain bound on the sort key lets the index begin at the right place; the rest settles equal keys.
+    return {sort.field: {until: value}, "$or": [{sort.field: {beyond: value}}, {"_id": {beyond: last_id}}]}
+
+
+def _decode(cursor: str) -> tuple[str, int, int, str]:
+    try:
+        field, descending, number, last_id = json.loads(urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+    except (ValueError, TypeError):
+        raise CursorInvalid("The cursor is not one that this list gave out") from None
+    kinds = (type(field), type(descending), type(number), type(last_id))
+    if kinds != (str, int, int, str) or abs(number) >= 2**63:
+        raise CursorInvalid("The cursor is not one that this list gave out")
+    return field, descending, number, last_id

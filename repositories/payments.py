@@ -1,0 +1,387 @@
+"""Payments: one document each, changed by compare-and-set on its version.
+
+The document holds the payment, the events that its changes caused and that are not published yet (`outbox`), and what
+idempotency needs: the first answer of the charge (`claim`) and of later commands (`claims`).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from core.coalesce import Coalescer
+from core.database import (
+    Database,
+    Document,
+    DuplicateKey,
+    UpdateOne,
+    insert_each,
+)
+from domain.money import comparable
+from domain.payments import Payment, Status
+from repositories import leases
+from repositories.pages import Page, Sort, read_page
+
+_PAYMENT_FIELDS = {"outbox": 0, "claim": 0, "claims": 0}
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The first answer to an idempotency key, and of which request it was."""
+
+    id: str
+    fingerprint: bytes
+    status: int
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxEvent:
+    """An event that is written with the change that caused it, and waits for the publisher."""
+
+    id: str
+    type: str
+    sequence: int
+    occurred_at: datetime
+    data: bytes
+    """The object's JSON as the API showed it right after the change."""
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """One change to be written: from what was read, to what it becomes."""
+
+    before: Payment
+    after: Payment
+    outbox: tuple[OutboxEvent, ...] = ()
+    claim: Claim | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Leased:
+    """A payment that is ours to go on with while the lease's token stands."""
+
+    payment: Payment
+    token: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unpublished:
+    """A payment's events that nobody has published yet, oldest first."""
+
+    payment_id: str
+    owner_id: str
+    webhook_url: str | None
+    events: tuple[OutboxEvent, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PaymentFilter:
+    """Which payments a list shows; a field that is None filters nothing."""
+
+    owner_id: str | None
+    status: Status | None = None
+    currency: str | None = None
+    customer_name: str | None = None
+    reference: str | None = None
+    min_comparable: int | None = None
+    max_comparable: int | None = None
+    created_from: datetime | None = None
+    created_to: datetime | None = None
+
+
+class ClaimTaken(Exception):
+    """This idempotency key was already used, for this payment or for another one of the account."""
+
+
+class PaymentRepository:
+    def __init__(self, database: Database):
+        self._payments = database["payments"]
+        self._insert = Coalescer(self._insert_batch)
+        self._by_id = Coalescer(self._read_batch)
+
+    async def insert(self, payment: Payment, outbox: tuple[OutboxEvent, ...], claim: Claim | None) -> bool:
+        """Insert, sharing the round trip with others. False where this id (and so its claim) exists already."""
+        document = _to_document(payment)
+        document["outbox"] = [_outbox_document(event) for event in outbox]
+        if claim is not None:
+            document["claim"] = _claim_document(claim)
+        try:
+            return await self._insert(document)
+        except DuplicateKey:
+            return False
+
+    async def claim_of(self, payment_id: str) -> Claim | None:
+        """The claim that a charge's idempotency key made."""
+        document = await self._payments.find_one({"_id": payment_id}, {"claim": 1})
+        return _claim(document["claim"]) if document and "claim" in document else None
+
+    async def command_claim(self, owner_id: str, claim_id: str) -> Claim | None:
+        """The claim of a command (a cancellation, say), whichever payment it was for."""
+        row = await self._payments.find_one(
+            {"owner_id": owner_id, "claims.id": claim_id, "claims.0": {"$exists": True}},
+            {"claims": {"$elemMatch": {"id": claim_id}}},
+        )
+        return _claim(row["claims"][0]) if row else None
+
+    async def latest(self, payment_id: str) -> Payment | None:
+        """The payment as it is now, hidden or not. Shares its round trip with others that wait."""
+        return await self._by_id(payment_id)
+
+    async def get(self, owner_id: str, payment_id: str) -> Payment | None:
+        """The owner's payment, unless it is deleted."""
+        return await self._find({"_id": payment_id, "owner_id": owner_id, "deleted": False})
+
+    async def get_of_anyone(self, payment_id: str) -> Payment | None:
+        """Whoever's payment, unless it is deleted: for those who may act on every account's."""
+        return await self._find({"_id": payment_id, "deleted": False})
+
+    async def save(self, write: Write) -> bool:
+        """Write a change on condition that nobody else changed the payment since it was read.
+
+        Raises ClaimTaken where the change carries an idempotency claim that exists.
+        """
+        condition, update = _compare_and_set(write)
+        try:
+            result = await self._payments.update_one(condition, update)
+        except DuplicateKey:
+            raise ClaimTaken from None
+        return bool(result.matched_count)
+
+    async def lease_due(self, now: datetime, *, limit: int, lease_s: int) -> list[Leased]:
+        """Lease payments that are due, the longest due first."""
+        due: Document = {"due_at": {"$lte": now}}
+        rows = self._payments.find({**due, **leases.FREE}, {"_id": 1}).sort("due_at", 1).limit(limit)
+        candidates = [row["_id"] async for row in rows]
+        taken = await leases.take(self._payments, candidates, due, lease_s)
+        return [Leased(_from_document(row), row["lease_token"]) for row in taken]
+
+    async def next_due_at(self) -> datetime | None:
+        """When the next payment that nobody holds is due."""
+        row = await self._payments.find_one(
+            {"due_at": {"$exists": True}, **leases.FREE}, {"due_at": 1}, sort=[("due_at", 1)]
+        )
+        return row["due_at"] if row else None
+
+    async def save_leased(self, writes: Sequence[tuple[Write, str]], *, release: bool) -> set[str]:
+        """Write a batch of changes, each only while its lease's token stands. The ids of those that were written."""
+        updates = []
+        for write, token in writes:
+            condition, update = _compare_and_set(write)
+            if release:
+                update["$unset"] = {**update.get("$unset", {}), **leases.RELEASE}
+            updates.append(UpdateOne({**condition, "lease_token": token}, update))
+        if not updates:
+            return set()
+        result = await self._payments.bulk_write(updates, ordered=False)
+        if result.matched_count == len(updates):
+            return {write.after.id for write, _ in writes}
+        expected = {write.after.id: write.after.version for write, _ in writes}
+        rows = self._payments.find({"_id": {"$in": list(expected)}}, {"version": 1, "lease_token": 1})
+        tokens = {write.after.id: token for write, token in writes}
+        return {
+            row["_id"]
+            async for row in rows
+            if row["version"] == expected[row["_id"]] and (release or row.get("lease_token") == tokens[row["_id"]])
+        }
+
+    async def unpublished(self, limit: int) -> list[Unpublished]:
+        rows = (
+            self._payments.find({"outbox.0": {"$exists": True}}, {"outbox": 1, "owner_id": 1, "webhook_url": 1})
+            .sort("updated_at", 1)
+            .limit(limit)
+        )
+        return [
+            Unpublished(
+                row["_id"],
+                row["owner_id"],
+                row.get("webhook_url"),
+                tuple(_outbox_event(event) for event in row["outbox"]),
+            )
+            for row in await rows.to_list(limit)
+        ]
+
+    async def mark_published(self, published: Sequence[Unpublished]) -> None:
+        """Take published events out of their outboxes. What was added meanwhile stays."""
+        updates = [
+            UpdateOne(
+                {"_id": one.payment_id}, {"$pull": {"outbox": {"id": {"$in": [event.id for event in one.events]}}}}
+            )
+            for one in published
+        ]
+        if updates:
+            await self._payments.bulk_write(updates, ordered=False)
+
+    async def page(self, wanted: PaymentFilter, sort: Sort, *, limit: int, cursor: str | None) -> Page[Payment]:
+        return await read_page(
+            self._payments,
+            _conditions(wanted),
+            sort,
+            limit=limit,
+            cursor=cursor,
+            build=_from_document,
+            projection=_PAYMENT_FIELDS,
+        )
+
+    async def estimated_count(self) -> int:
+        """From the collection's own statistics: costs nothing, and counts deleted payments too."""
+        return int(await self._payments.estimated_document_count())
+
+    async def figures(self, since: datetime) -> list[Document]:
+        """Counts by status, captured sums by currency, and counts by hour since the given time."""
+        pipeline: list[dict[str, Any]] = [
+            {"$match": {"deleted": False}},
+            {
+                "$facet": {
+                    "by_status": [{"$group": {"_id": "$status", "count": {"$sum": 1}}}],
+                    "by_currency": [
+                        {"$match": {"amount_captured_minor": {"$gt": 0}}},
+                        {
+                            "$group": {
+                                "_id": "$currency",
+                                "count": {"$sum": 1},
+                                "amount_minor": {"$sum": "$amount_captured_minor"},
+                            }
+                        },
+                        {"$sort": {"_id": 1}},
+                    ],
+                    "by_hour": [
+                        {"$match": {"created_at": {"$gte": since}}},
+                        {
+                            "$group": {
+                                "_id": {"$dateTrunc": {"date": "$created_at", "unit": "hour"}},
+                                "count": {"$sum": 1},
+                            }
+                        },
+                    ],
+                }
+            },
+        ]
+        return await self._payments.aggregate(pipeline).to_list(None)
+
+    async def _find(self, conditions: Document) -> Payment | None:
+        document = await self._payments.find_one(conditions, _PAYMENT_FIELDS)
+        return _from_document(document) if document else None
+
+    async def _insert_batch(self, documents: list[Document]) -> list[bool | Exception]:
+        return await insert_each(self._payments, documents)
+
+    async def _read_batch(self, payment_ids: list[str]) -> list[Payment | None]:
+        rows = await self._payments.find({"_id": {"$in": list(set(payment_ids))}}, _PAYMENT_FIELDS).to_list(None)
+        found = {row["_id"]: _from_document(row) for row in rows}
+        return [found.get(payment_id) for payment_id in payment_ids]
+
+
+def _conditions(wanted: PaymentFilter) -> Document:
+    conditions: Document = {"deleted": False}
+    equal = {
+        "owner_id": wanted.owner_id,
+        "status": wanted.status.value if wanted.status else None,
+        "currency": wanted.currency,
+        "customer_name_folded": wanted.customer_name.casefold() if wanted.customer_name else None,
+        "reference": wanted.reference,
+    }
+    conditions.update({field: value for field, value in equal.items() if value is not None})
+    ranges = (
+        ("amount_comparable", "$gte", wanted.min_comparable),
+        ("amount_comparable", "$lte", wanted.max_comparable),
+        ("created_at", "$gte", wanted.created_from),
+        ("created_at", "$lte", wanted.created_to),
+    )
+    for field, operator, bound in ranges:
+        if bound is not None:
+            conditions.setdefault(field, {})[operator] = bound
+    return conditions
+
+
+def _compare_and_set(write: Write) -> tuple[Document, Document]:
+    before, after = _to_document(write.before), _to_document(write.after)
+    changed = {field: value for field, value in after.items() if before.get(field) != value}
+    removed = dict.fromkeys(before.keys() - after.keys(), "")
+    update: Document = {"$set": changed}
+    if removed:
+        update["$unset"] = removed
+    pushes: Document = {}
+    if write.outbox:
+        pushes["outbox"] = {"$each": [_outbox_document(event) for event in write.outbox]}
+    if write.claim is not None:
+        pushes["claims"] = _claim_document(write.claim)
+    if pushes:
+        update["$push"] = pushes
+    return {"_id": write.before.id, "version": write.before.version}, update
+
+
+def _to_document(payment: Payment) -> Document:
+    document: Document = {
+        "_id": payment.id,
+        "owner_id": payment.owner_id,
+        "deleted": payment.deleted,
+        "status": payment.status.value,
+        "customer_name": payment.customer_name,
+        "customer_name_folded": payment.customer_name.casefold(),
+        "amount_minor": payment.amount_minor,
+        "amount_comparable": comparable(payment.amount_minor, payment.currency),
+        "amount_captured_minor": payment.amount_captured_minor,
+        "amount_refunded_minor": payment.amount_refunded_minor,
+        "currency": payment.currency,
+        "created_at": payment.created_at,
+        "updated_at": payment.updated_at,
+        "sequence": payment.sequence,
+        "version": payment.version,
+    }
+    optional = {
+        "details": payment.details,
+        "webhook_url": payment.webhook_url,
+        "reference": payment.reference,
+        "due_at": payment.due_at,
+        # Pairs, because names of the client's choosing have no place among field names.
+        "metadata": [list(pair) for pair in payment.metadata.items()] if payment.metadata else None,
+    }
+    document.update({field: value for field, value in optional.items() if value is not None})
+    return document
+
+
+def _from_document(row: Document) -> Payment:
+    metadata = row.get("metadata")
+    return Payment(
+        id=row["_id"],
+        owner_id=row["owner_id"],
+        deleted=row["deleted"],
+        status=Status(row["status"]),
+        customer_name=row["customer_name"],
+        amount_minor=row["amount_minor"],
+        amount_captured_minor=row["amount_captured_minor"],
+        amount_refunded_minor=row["amount_refunded_minor"],
+        currency=row["currency"],
+        created_at=row["created_at"],
+        updated_at=row["updated_at"],
+        sequence=row["sequence"],
+        version=row["version"],
+        details=row.get("details"),
+        webhook_url=row.get("webhook_url"),
+        reference=row.get("reference"),
+        due_at=row.get("due_at"),
+        metadata=dict(metadata) if metadata else None,
+    )
+
+
+def _outbox_document(event: OutboxEvent) -> Document:
+    return {
+        "id": event.id,
+        "type": event.type,
+        "sequence": event.sequence,
+        "at": event.occurred_at,
+        "data": event.data,
+    }
+
+
+def _outbox_event(row: Document) -> OutboxEvent:
+    return OutboxEvent(row["id"], row["type"], row["sequence"], row["at"], bytes(row["data"]))
+
+
+def _claim_document(claim: Claim) -> Document:
+    return {"id": claim.id, "fingerprint": claim.fingerprint, "status": claim.status, "body": claim.body}
+
+
+def _claim(row: Document) -> Claim:
+    return Claim(row["id"], bytes(row["fingerprint"]), row["status"], bytes(row["body"]))

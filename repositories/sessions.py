@@ -1,0 +1,69 @@
+"""Sessions: one document each, with the hash of the one refresh token that works now."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from core.coalesce import Coalescer
+from core.database import Database, Document
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRecord:
+    id: str
+    owner_id: str
+    refresh_hash: bytes
+    credentials_version: int
+    created_at: datetime
+    expires_at: datetime
+    ended: bool = False
+
+
+class SessionRepository:
+    def __init__(self, database: Database):
+        self._sessions = database["sessions"]
+        self._live = Coalescer(self._read)
+
+    async def insert(self, record: SessionRecord) -> None:
+        await self._sessions.insert_one(
+            {
+                "_id": record.id,
+                "owner_id": record.owner_id,
+                "refresh_hash": record.refresh_hash,
+                "credentials_version": record.credentials_version,
+                "created_at": record.created_at,
+                "expires_at": record.expires_at,
+                "ended": False,
+            }
+        )
+
+    async def get(self, session_id: str) -> SessionRecord | None:
+        """The session, ended or not. Shares its round trip with others."""
+        return await self._live(session_id)
+
+    async def rotate(self, session_id: str, used_hash: bytes, next_hash: bytes, expires_at: datetime) -> bool:
+        """Exchange the refresh token, on condition that the used one is the one that works now."""
+        result = await self._sessions.update_one(
+            {"_id": session_id, "refresh_hash": used_hash, "ended": False},
+            {"$set": {"refresh_hash": next_hash, "expires_at": expires_at}},
+        )
+        return bool(result.matched_count)
+
+    async def end(self, session_id: str) -> None:
+        await self._sessions.update_one({"_id": session_id}, {"$set": {"ended": True}})
+
+    async def _read(self, session_ids: list[str]) -> list[SessionRecord | None]:
+        rows = await self._sessions.find({"_id": {"$in": list(set(session_ids))}}).to_list(None)
+        found = {row["_id"]: _from_document(row) for row in rows}
+        return [found.get(session_id) for session_id in session_ids]
+
+
+def _from_document(row: Document) -> SessionRecord:
+    return SessionRecord(
+        id=row["_id"],
+        owner_id=row["owner_id"],
+        refresh_hash=bytes(row["refresh_hash"]),
+        credentials_version=row["credentials_version"],
+        created_at=row["created_at"],
+        expires_at=row["expires_at"],
+        ended=row["ended"],
+    )

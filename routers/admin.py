@@ -1,0 +1,27 @@
+"""What admins see of every account."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Response
+
+from core.errors import InvalidRequest, NotFound
+from routers.dependencies import CallerDep, PspDep
+from routers.payments import NOTHING_MATCHES, page_response
+from routers.roles import API
+from routers.route import PspRoute, documented
+from schemas.payments import AdminPaymentQuery, PaymentPage
+from schemas.status import Dashboard
+
+router = APIRouter(prefix=f"{API}/admin", route_class=PspRoute, tags=["Admin"])
+
+
+@router.get("/dashboard")
+async def dashboard(psp: PspDep, caller: CallerDep) -> Dashboard:
+    """Users by role, payments by status, volume by currency, webhooks, and the last 24 hours."""
+    return await psp.dashboards.read(caller)
+
+
+@router.get("/payments", response_model=PaymentPage, responses=documented(NotFound, InvalidRequest))
+async def all_payments(psp: PspDep, caller: CallerDep, query: Annotated[AdminPaymentQuery, Query()]) -> Response:
+    """Every account's payments, with the filters of `/payments/query` and `ownerId`."""
+    return page_response(caller, await psp.payments.page_of_everyone(query), NOTHING_MATCHES)

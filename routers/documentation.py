@@ -1,0 +1,104 @@
+"""The OpenAPI document and the pages made of it, which load nothing from elsewhere."""
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
+from starlette.requests import Request
+from starlette.responses import RedirectResponse
+
+from routers.roles import API, Needs
+from routers.route import PspRoute
+from schemas.events import EVENT_TYPES, PaymentEventOut
+
+DESCRIPTION = """
+A payment service provider to build and test payment flows against: stateful, idempotent, with webhooks that really
+arrive, signed and retried.
+
+**To try it here:** send *register* with the role `merchant`, copy the `apiKey` of the answer, press **Authorize**,
+paste the key and log in with the e-mail address and the password. Then send *charge*.
+"""
+TAGS = [
+    {"name": "Payments", "description": "Charge, read, change, cancel. `X-API-Key`."},
+    {"name": "Webhooks", "description": "What others send to an account. `X-API-Key` and a signature."},
+    {"name": "Users", "description": "Accounts and their roles."},
+    {"name": "Sessions", "description": "Logging in and out."},
+    {"name": "Deletion", "description": "Hides a transaction or a user."},
+    {"name": "Admin", "description": "Every account's payments and figures. Roles admin and system_admin."},
+    {"name": "Status", "description": "Whether the service works."},
+]
+_SCHEMES = {
+    "ApiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "From the answer of register"},
+    "Login": {
+        "type": "oauth2",
+        "description": "E-mail address as username, and password",
+        "flows": {"password": {"tokenUrl": f"{API}/auth/token", "scopes": {}}},
+    },
+}
+_SECURITY: dict[Needs, list[dict[str, list[str]]]] = {
+    Needs.NOTHING: [],
+    Needs.TOKEN: [{"Login": []}],
+    Needs.API_KEY: [{"ApiKey": []}],
+    Needs.BOTH: [{"ApiKey": [], "Login": []}],
+}
+
+
+def install(app: FastAPI) -> None:
+    """Documentation with the role table's credentials on every operation, and `/` leading to it."""
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            app.openapi_schema = _document(app)
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]
+    app.add_route("/", _to_docs, methods=["GET"], include_in_schema=False)
+
+
+async def _to_docs(request: Request) -> RedirectResponse:
+    return RedirectResponse(f"{request.scope.get('root_path', '')}/docs")
+
+
+def _document(app: FastAPI) -> dict[str, Any]:
+    document = get_openapi(title=app.title, version=app.version, description=DESCRIPTION, routes=app.routes, tags=TAGS)
+    document["components"]["securitySchemes"] = _SCHEMES
+    for route in app.routes:
+        if isinstance(route, PspRoute):
+            _describe(document["paths"][route.path_format][route.only_method.lower()], route)
+    document["components"]["schemas"].pop("HTTPValidationError", None)
+    document["components"]["schemas"].pop("ValidationError", None)
+    _add_webhooks(document)
+    return document
+
+
+def _describe(operation: dict[str, Any], route: PspRoute) -> None:
+    operation["security"] = _SECURITY[route.access.needs]
+    roles = ", ".join(role.value for role in route.access.roles)
+    operation["x-roles"] = [role.value for role in route.access.roles]
+    if route.access.needs is not Needs.NOTHING:
+        operation["description"] = f"{operation.get('description', '')}\n\nRoles: {roles}."
+
+
+def _add_webhooks(document: dict[str, Any]) -> None:
+    schema = PaymentEventOut.model_json_schema(by_alias=True, ref_template="#/components/schemas/{model}")
+    document["components"]["schemas"].update(schema.pop("$defs", {}))
+    document["components"]["schemas"]["PaymentEvent"] = schema
+    body = {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/PaymentEvent"}}}}
+    document["webhooks"] = {
+        event: {
+            "post": {
+                "summary": event,
+                "description": description,
+                "tags": ["Webhooks"],
+                "requestBody": body,
+                "responses": {"2XX": {"description": "Received. Anything else is tried again."}},
+            }
+        }
+        for event, description in EVENT_TYPES.items()
+    }
+
+
+def operation_id(route: APIRoute) -> str:
+    """The function's name, which is unique in the whole API and reads well in generated clients."""
+    return route.name

@@ -1,0 +1,72 @@
+"""What is around every request: its id, and an answer in the common form even where the code failed."""
+
+import logging
+import re
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from core import ids
+from core.errors import PspError
+
+_LOG = logging.getLogger("mock_psp.request")
+_ACCEPTED = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
+_REQUEST_ID = "psp.request_id"
+
+
+def request_id_of(scope: Scope) -> str:
+    request_id: str = scope[_REQUEST_ID]
+    return request_id
+
+
+class RequestContext:
+    """Gives each request an id (its own `X-Request-ID` where that is a plain word) and returns it with the answer.
+
+    An error that nobody expected is logged with that id, and answered as a 500 that tells nothing of the inside.
+    """
+
+    def __init__(self, app: ASGIApp):
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, _briefly(send))
+            return
+        request_id = scope[_REQUEST_ID] = _given(scope) or ids.fresh("req")
+        header = (b"x-request-id", request_id.encode())
+        started = False
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                message["headers"] = [*message["headers"], header]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_with_id)
+        except Exception:
+            _LOG.exception("request %s failed: %s %s", request_id, scope["method"], scope["path"])
+            if started:
+                raise
+            from routers.problems import problem  # noqa: PLC0415 - problems needs request_id_of
+
+            response = problem(request_id, PspError.status, PspError.code, PspError.message)
+            await response(scope, receive, send_with_id)
+
+
+def _briefly(send: Send) -> Send:
+    """A start that failed is told in the last line of its traceback: our errors are sentences that say what to do."""
+
+    async def send_briefly(message: Message) -> None:
+        if message["type"] == "lifespan.startup.failed":
+            message["message"] = message["message"].strip().splitlines()[-1].partition(": ")[2] or message["message"]
+        await send(message)
+
+    return send_briefly
+
+
+def _given(scope: Scope) -> str | None:
+    for name, value in scope["headers"]:
+        if name == b"x-request-id" and _ACCEPTED.fullmatch(value):
+            return str(value.decode("ascii"))
+    return None

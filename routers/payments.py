@@ -1,0 +1,124 @@
+"""Payments."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request, Response
+
+from core import json_codec
+from core.errors import (
+    BodyTooLarge,
+    IdempotencyKeyReused,
+    InvalidRequest,
+    InvalidState,
+    NotFound,
+    OutcomeUnknown,
+    UnsupportedMediaType,
+)
+from domain.payments import Payment
+from repositories.pages import Page
+from routers.conditional import conditional
+from routers.dependencies import CallerDep, IdempotencyKeyDep, PspDep, WaitDep
+from routers.roles import API
+from routers.route import PspRoute, documented
+from schemas.common import EmptyBody
+from schemas.payments import (
+    ChargeRequest,
+    PaymentListQuery,
+    PaymentOut,
+    PaymentPage,
+    PaymentPatch,
+    PaymentQuery,
+    payment_view,
+)
+from services.caller import Caller
+from services.payments import Answer
+
+router = APIRouter(prefix=f"{API}/payments", route_class=PspRoute, tags=["Payments"])
+
+NOTHING_YET = "No transactions found for this user."
+NOTHING_MATCHES = "No transactions found matching the query for this user."
+
+
+@router.post(
+    "/charge",
+    status_code=201,
+    response_model=PaymentOut,
+    responses=documented(InvalidRequest, IdempotencyKeyReused, BodyTooLarge, UnsupportedMediaType, OutcomeUnknown),
+)
+async def charge(
+    psp: PspDep, caller: CallerDep, idempotency_key: IdempotencyKeyDep, wait_s: WaitDep, body: ChargeRequest
+) -> Response:
+    """Charge a customer. The payment is `pending` and completes after the processing delay; with `webhookUrl`, each
+    step is told there. With an `Idempotency-Key` the same request can be repeated safely."""
+    return _answer(await psp.payments.charge(caller, body, idempotency_key=idempotency_key, wait_s=wait_s))
+
+
+@router.get("/all", response_model=PaymentPage, responses=documented(NotFound, InvalidRequest))
+async def list_all(psp: PspDep, caller: CallerDep, query: Annotated[PaymentListQuery, Query()]) -> Response:
+    """One's own payments, newest first."""
+    return page_response(caller, await psp.payments.page(caller, PaymentQuery.newest_first(query)), NOTHING_YET)
+
+
+@router.get("/query", response_model=PaymentPage, responses=documented(NotFound, InvalidRequest))
+async def query_payments(psp: PspDep, caller: CallerDep, query: Annotated[PaymentQuery, Query()]) -> Response:
+    """One's own payments, filtered and sorted."""
+    return page_response(caller, await psp.payments.page(caller, query), NOTHING_MATCHES)
+
+
+@router.get("/{payment_id}", response_model=PaymentOut, responses=documented(NotFound))
+async def get_payment(psp: PspDep, caller: CallerDep, payment_id: str, request: Request) -> Response:
+    """One payment, with its refunds."""
+    return conditional(request, json_codec.dumps(await psp.payments.get(caller, payment_id)))
+
+
+@router.patch(
+    "/{payment_id}",
+    response_model=PaymentOut,
+    responses=documented(NotFound, InvalidRequest, BodyTooLarge, UnsupportedMediaType),
+)
+async def amend_payment(psp: PspDep, caller: CallerDep, payment_id: str, body: PaymentPatch) -> Response:
+    """Change what describes a payment: what is sent replaces what is there, and null clears it."""
+    return _json(json_codec.dumps(await psp.payments.amend(caller, payment_id, body)))
+
+
+@router.post(
+    "/{payment_id}/cancel",
+    response_model=PaymentOut,
+    responses=documented(NotFound, InvalidState, InvalidRequest, IdempotencyKeyReused),
+)
+async def cancel_payment(
+    psp: PspDep,
+    caller: CallerDep,
+    payment_id: str,
+    idempotency_key: IdempotencyKeyDep,
+    body: EmptyBody | None = None,
+) -> Response:
+    """Call a payment off before any money has moved."""
+    return _answer(await psp.payments.cancel(caller, payment_id, idempotency_key=idempotency_key))
+
+
+def page_response(caller: Caller, page: Page[Payment], nothing_found: str) -> Response:
+    """A page of payments, or the contract's 404 where the whole list is empty."""
+    if page.total == 0:
+        raise NotFound(nothing_found)
+    return _json(
+        json_codec.dumps(
+            {
+                "userId": caller.account_id,
+                "totalTransactions": page.total,
+                "totalIsLowerBound": page.total_is_lower_bound,
+                "transactions": [payment_view(payment) for payment in page.items],
+                "hasMore": page.next_cursor is not None,
+                "nextCursor": page.next_cursor,
+            }
+        )
+    )
+
+
+def _answer(answer: Answer) -> Response:
+    headers = {"Idempotent-Replayed": "true"} if answer.replayed else None
+    return Response(answer.body, answer.status, headers, "application/json")
+
+
+def _json(body: bytes) -> Response:
+    return Response(body, media_type="application/json")

@@ -1,0 +1,241 @@
+"""The route class of the whole API: it fixes the order in which a request is checked.
+
+Readable JSON, then credentials, then role (from the role table), then everything FastAPI does: fields and query
+parameters. What is wrong with a request is therefore always answered with the same, first, thing.
+"""
+
+from collections.abc import Awaitable, Callable, Coroutine
+from email.message import Message
+from typing import Any
+
+from fastapi import Request, Response
+from fastapi.routing import APIRoute
+from starlette.requests import ClientDisconnect
+from starlette.routing import Match
+from starlette.types import Scope
+
+from core import json_codec
+from core.errors import (
+    ApiKeyInvalid,
+    BodyTooLarge,
+    DatabaseUnavailable,
+    Forbidden,
+    InvalidRequest,
+    PspError,
+    TokenInvalid,
+    TokenMalformed,
+    TokenMissing,
+    Unavailable,
+    UnsupportedMediaType,
+)
+from domain.roles import EVERYONE
+from routers.roles import LITERAL_PATHS, ROLE_TABLE, Access, Needs
+from schemas.common import Problem
+from services.caller import Caller
+from services.psp import Psp
+
+MAX_BODY_BYTES = 64 * 1024
+_FORM_TYPES = ("application/x-www-form-urlencoded", "multipart/form-data")
+_CALLER = "psp.caller"
+RESOURCES = ("transactions", "payments", "users")
+
+Handler = Callable[[Request], Coroutine[Any, Any, Response]]
+
+
+class JsonRequest(Request):
+    """A request whose body is bounded and whose JSON is read strictly, once."""
+
+    async def body(self) -> bytes:
+        if not hasattr(self, "_body"):
+            declared = self.headers.get("content-length", "")
+            if declared.isdigit() and int(declared) > MAX_BODY_BYTES:
+                raise BodyTooLarge
+            received = bytearray()
+            async for chunk in self.stream():
+                received += chunk
+                if len(received) > MAX_BODY_BYTES:
+                    raise BodyTooLarge
+            self._body = bytes(received)
+        return self._body
+
+    async def json(self) -> Any:
+        if not hasattr(self, "_json"):
+            try:
+                self._json = json_codec.loads(await self.body())
+            except json_codec.JsonInvalid as error:
+                problem = {"type": "json_invalid", "loc": ("body", error.position), "msg": "JSON decode error"}
+                raise InvalidRequest([{**problem, "ctx": {"error": str(error)}}]) from None
+        return self._json
+
+
+class PspRoute(APIRoute):
+    """A route that stands in the role table."""
+
+    def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any):
+        (self.only_method,) = options["methods"]
+        try:
+            self.access: Access = ROLE_TABLE[self.only_method, path]
+        except KeyError:
+            raise LookupError(
+                f"{self.only_method} {path} stands in no role table: add it to routers/roles.py"
+            ) from None
+        options["responses"] = {**documented(*_guard_errors(self.access)), **(options.get("responses") or {})}
+        super().__init__(path, endpoint, **options)
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        match, child_scope = super().matches(scope)
+        if match is not Match.NONE and self.param_convertors and scope["path"] in LITERAL_PATHS:
+            # `/payments/all` is one path and no payment called "all": any other method there is a 405.
+            return Match.NONE, {}
+        if match is Match.PARTIAL and child_scope["path_params"].get("resource", RESOURCES[0]) not in RESOURCES:
+            # The generic DELETE knows any name, but only these are paths that exist for other methods.
+            return Match.NONE, {}
+        return match, child_scope
+
+    def get_route_handler(self) -> Handler:
+        handle = super().get_route_handler()
+        read = self._reader()
+        authenticate = _AUTHENTICATORS[self.access.needs]
+        access = self.access
+        known_parameters = self.dependant.query_params
+
+        async def guarded(request: Request) -> Response:
+            request = JsonRequest(request.scope, request.receive)
+            try:
+                await read(request)
+            except ClientDisconnect:
+                raise Unavailable("The request ended before it was complete.") from None
+            caller = await authenticate(request)
+            if caller is not None:
+                if caller.role not in access.roles:
+                    raise Forbidden(access.refusal_message)
+                request.scope[_CALLER] = caller
+            if not known_parameters and request.scope["query_string"]:
+                _refuse_parameters(request)
+            return await handle(request)
+
+        return guarded
+
+    def _reader(self) -> Callable[[JsonRequest], Awaitable[None]]:
+        if self.body_field is None:
+            return _read_nothing
+        media_type = getattr(self.body_field.field_info, "media_type", "application/json")
+        if media_type in _FORM_TYPES:
+            return _read_form
+        return _read_json if self.body_field.field_info.is_required() else _read_optional_json
+
+
+def documented(*errors: type[PspError]) -> dict[int | str, dict[str, Any]]:
+    """What the documentation says of these errors: by status, each code with its sentence."""
+    responses: dict[int | str, dict[str, Any]] = {}
+    for error in errors:
+        entry = responses.setdefault(error.status, {"model": Problem, "description": "", "content": _json_content()})
+        entry["description"] = " · ".join(filter(None, (entry["description"], f"`{error.code}`")))
+        entry["content"]["application/json"]["examples"][error.code] = {
+            "value": {"detail": error.message, "code": error.code, "requestId": "req_06gztrpz170we29n8r9na1k3t0"}
+        }
+    return responses
+
+
+def _json_content() -> dict[str, Any]:
+    return {"application/json": {"examples": {}}}
+
+
+def _guard_errors(access: Access) -> list[type[PspError]]:
+    by_need: dict[Needs, list[type[PspError]]] = {
+        Needs.NOTHING: [],
+        Needs.TOKEN: [TokenMissing, TokenMalformed, TokenInvalid],
+        Needs.API_KEY: [ApiKeyInvalid],
+        Needs.BOTH: [ApiKeyInvalid, TokenMissing, TokenMalformed, TokenInvalid, Forbidden],
+    }
+    errors = [*by_need[access.needs], InvalidRequest, DatabaseUnavailable]
+    return errors if access.roles == EVERYONE else [*errors, Forbidden]
+
+
+def caller_of(request: Request) -> Caller:
+    """The caller that the guard has authenticated."""
+    caller: Caller = request.scope[_CALLER]
+    return caller
+
+
+async def _read_nothing(request: JsonRequest) -> None:
+    pass
+
+
+async def _read_json(request: JsonRequest) -> None:
+    media_type = _media_type(request)
+    if media_type is not None and media_type != "application/json" and not media_type.endswith("+json"):
+        raise UnsupportedMediaType
+    if await request.body():
+        if media_type is None:
+            raise UnsupportedMediaType
+        await request.json()
+
+
+async def _read_optional_json(request: JsonRequest) -> None:
+    if await request.body():
+        await _read_json(request)
+
+
+async def _read_form(request: JsonRequest) -> None:
+    if _media_type(request) not in _FORM_TYPES:
+        raise UnsupportedMediaType("Unsupported media type. Send the body as application/x-www-form-urlencoded.")
+    await request.body()
+
+
+def _media_type(request: Request) -> str | None:
+    header = request.headers.get("content-type")
+    if header is None or header == "application/json":
+        return header
+    message = Message()
+    message["content-type"] = header
+    return message.get_content_type()
+
+
+async def _nobody(request: Request) -> Caller | None:
+    return None
+
+
+async def _by_token(request: Request) -> Caller | None:
+    header = request.headers.get("authorization")
+    if header is None:
+        raise TokenMissing
+    scheme, _, token = header.partition(" ")
+    if scheme.lower() != "bearer" or not token.strip() or " " in token.strip():
+        raise TokenMalformed
+    return await _psp(request).sessions.authenticate(token.strip())
+
+
+async def _by_key(request: Request) -> Caller | None:
+    return await _psp(request).api_keys.authenticate(request.headers.get("x-api-key"))
+
+
+async def _by_both(request: Request) -> Caller | None:
+    by_key, by_token = await _by_key(request), await _by_token(request)
+    assert by_key is not None and by_token is not None
+    if by_key.account_id != by_token.account_id:
+        raise Forbidden("Access denied. API key and token belong to different accounts.")
+    return by_token
+
+
+_AUTHENTICATORS: dict[Needs, Callable[[Request], Awaitable[Caller | None]]] = {
+    Needs.NOTHING: _nobody,
+    Needs.TOKEN: _by_token,
+    Needs.API_KEY: _by_key,
+    Needs.BOTH: _by_both,
+}
+
+
+def _psp(request: Request) -> Psp:
+    psp: Psp = request.app.state.psp
+    return psp
+
+
+def _refuse_parameters(request: Request) -> None:
+    if names := list(request.query_params.keys()):
+        raise InvalidRequest(
+            [
+                {"type": "extra_forbidden", "loc": ("query", name), "msg": "Extra inputs are not permitted"}
+                for name in names
+            ]
+        )

@@ -1,0 +1,105 @@
+"""Accounts and sessions."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Form, Query, Request, Response
+
+from core.errors import (
+    BodyTooLarge,
+    EmailTaken,
+    InvalidRequest,
+    LastSystemAdmin,
+    LoginFailed,
+    NotFound,
+    TokenInvalid,
+    Unavailable,
+    UnsupportedMediaType,
+)
+from domain.roles import Role
+from routers.conditional import conditional
+from routers.dependencies import CallerDep, PspDep
+from routers.roles import API
+from routers.route import PspRoute, documented
+from schemas.common import EmptyBody, Message
+from schemas.users import (
+    LoginForm,
+    LoginRequest,
+    RefreshRequest,
+    Registered,
+    RegisterRequest,
+    RoleChange,
+    RoleChanged,
+    TokenPair,
+    UserOut,
+    UserPage,
+    UserQuery,
+    Welcome,
+)
+
+router = APIRouter(prefix=API, route_class=PspRoute)
+_BODY_ERRORS = (InvalidRequest, BodyTooLarge, UnsupportedMediaType)
+
+
+@router.post(
+    "/users/register", status_code=201, tags=["Users"], responses=documented(EmailTaken, *_BODY_ERRORS, Unavailable)
+)
+async def register(psp: PspDep, body: RegisterRequest) -> Registered:
+    """Make an account. Its API key and webhook secret are shown in this answer and never again."""
+    return await psp.accounts.register(body)
+
+
+@router.post("/users/login", tags=["Sessions"], responses=documented(LoginFailed, *_BODY_ERRORS, Unavailable))
+async def login(psp: PspDep, body: LoginRequest) -> TokenPair:
+    """Open a session: an access token for the Authorization header, and a refresh token for the next one."""
+    return await psp.sessions.log_in(body.email, body.password)
+
+
+@router.post("/auth/token", tags=["Sessions"], responses=documented(LoginFailed, *_BODY_ERRORS, Unavailable))
+async def token(psp: PspDep, form: Annotated[LoginForm, Form()]) -> TokenPair:
+    """The same as an OAuth 2 password form; the Authorize button uses it. `username` is the e-mail address."""
+    return await psp.sessions.log_in(form.username, form.password)
+
+
+@router.post("/users/refresh", tags=["Sessions"], responses=documented(TokenInvalid, *_BODY_ERRORS))
+async def refresh(psp: PspDep, body: RefreshRequest) -> TokenPair:
+    """Exchange a refresh token for a new pair. It works once; using one twice ends its whole session."""
+    return await psp.sessions.refresh(body.refresh_token)
+
+
+@router.post("/users/logout", tags=["Sessions"], responses=documented(InvalidRequest))
+async def logout(psp: PspDep, caller: CallerDep, body: EmptyBody | None = None) -> Message:
+    """End the session. Its tokens stop working at once."""
+    await psp.sessions.log_out(caller)
+    return Message(message="Logged out successfully.")
+
+
+@router.get("/users/me", response_model=UserOut, tags=["Users"])
+async def me(psp: PspDep, caller: CallerDep, request: Request) -> Response:
+    """The caller's account, without its secrets."""
+    user = await psp.accounts.get(caller.account_id)
+    return conditional(request, user.model_dump_json(by_alias=True).encode())
+
+
+@router.get("/users", tags=["Users"], responses=documented(InvalidRequest))
+async def list_users(psp: PspDep, query: Annotated[UserQuery, Query()]) -> UserPage:
+    """Every account, newest first."""
+    return await psp.accounts.page(query)
+
+
+@router.get("/users/{user_id}", response_model=UserOut, tags=["Users"], responses=documented(NotFound))
+async def get_user(psp: PspDep, user_id: str, request: Request) -> Response:
+    """One account."""
+    user = await psp.accounts.get(user_id)
+    return conditional(request, user.model_dump_json(by_alias=True).encode())
+
+
+@router.patch("/users/{user_id}/role", tags=["Users"], responses=documented(NotFound, LastSystemAdmin, *_BODY_ERRORS))
+async def change_role(psp: PspDep, caller: CallerDep, user_id: str, body: RoleChange) -> RoleChanged:
+    """Give an account another role. What its tokens and keys open changes with the next request."""
+    return await psp.accounts.change_role(caller, user_id, Role(body.new_role))
+
+
+@router.get("/protected", tags=["Users"])
+async def protected(caller: CallerDep) -> Welcome:
+    """Whether an access token works."""
+    return Welcome(message="Access granted — authenticated user.", user_id=caller.account_id, role=caller.role)

@@ -1,0 +1,137 @@
+"""Types and bases that the public contract is made of."""
+
+import re
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
+from pydantic.alias_generators import to_camel
+from pydantic_core import PydanticKnownError
+from yarl import URL
+
+from core.clock import rfc3339
+from domain.money import EXPONENTS
+
+MAX_URL_LENGTH = 2048
+
+
+class RequestModel(BaseModel):
+    """What a client sends. camelCase names; a field that is not known is an error, so no typo passes silently."""
+
+    model_config = ConfigDict(alias_generator=to_camel, extra="forbid", frozen=True)
+
+
+class ResponseModel(BaseModel):
+    """What a client gets. camelCase names."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True)
+
+
+def _currency(value: str) -> str:
+    code = value.upper()
+    if not value.isascii() or code not in EXPONENTS:
+        raise ValueError("not an ISO 4217 currency code")
+    return code
+
+
+def _number(value: object) -> Decimal:
+    """A JSON number. Not a bool, not a string: both are mistakes in the client's code that would bite later."""
+    if isinstance(value, bool) or not isinstance(value, int | Decimal | float):
+        raise PydanticKnownError("float_type")
+    number = Decimal(str(value)) if isinstance(value, float) else Decimal(value)
+    if not number.is_finite():
+        raise PydanticKnownError("finite_number")
+    return number
+
+
+_PLAIN_NUMBER = re.compile(r"[+-]?[0-9]{1,40}(\.[0-9]{1,40})?", re.ASCII)
+
+
+def _number_in_url(value: object) -> object:
+    if not isinstance(value, str) or not _PLAIN_NUMBER.fullmatch(value):
+        raise PydanticKnownError("float_parsing")
+    number = Decimal(value)
+    if number < 0:
+        raise PydanticKnownError("greater_than_equal", {"ge": 0})
+    return number
+
+
+def _http_url(value: str) -> str:
+    """An http(s) URL with a host and without credentials. Where it leads is checked when it is dialled."""
+    if not value.isprintable() or " " in value:
+        raise ValueError("a URL has no spaces or control characters")
+    try:
+        url = URL(value)
+        port = url.port
+    except ValueError as error:
+        raise ValueError(f"not a URL: {error}") from None
+    if url.scheme not in ("http", "https") or not url.host:
+        raise ValueError("an absolute http or https URL is needed")
+    if url.user is not None or url.password is not None:
+        raise ValueError("a URL here carries no user name or password")
+    if port is not None and not 0 < port < 65536:
+        raise ValueError("a port is 1 to 65535")
+    return value
+
+
+def _utc(value: datetime) -> datetime:
+    try:
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("the time is out of range") from None
+
+
+NOT_BLANK = r"\S"
+
+CurrencyCode = Annotated[
+    str,
+    Field(min_length=3, max_length=3, examples=["USD"], description="ISO 4217 code; lower case is accepted"),
+    AfterValidator(_currency),
+]
+AmountMajor = Annotated[
+    Decimal,
+    BeforeValidator(_number),
+    WithJsonSchema({"type": "number", "exclusiveMinimum": 0, "examples": [100.5]}),
+    Field(description="In major units, with no more decimals than the currency has"),
+]
+AmountBound = Annotated[
+    Decimal, BeforeValidator(_number_in_url), WithJsonSchema({"type": "number", "minimum": 0, "examples": [10]})
+]
+HttpUrl = Annotated[
+    str,
+    Field(max_length=MAX_URL_LENGTH, examples=["http://localhost:4242/hook"]),
+    AfterValidator(_http_url),
+    WithJsonSchema({"type": "string", "format": "uri", "maxLength": MAX_URL_LENGTH}),
+]
+Moment = Annotated[
+    datetime,
+    PlainSerializer(rfc3339, return_type=str),
+    WithJsonSchema({"type": "string", "format": "date-time", "examples": ["2026-11-21T07:25:01.123Z"]}),
+]
+MomentBound = Annotated[datetime, AfterValidator(_utc)]
+Metadata = Annotated[
+    dict[
+        Annotated[str, Field(min_length=1, max_length=40)],
+        Annotated[str, Field(max_length=500)],
+    ],
+    Field(max_length=50, examples=[{"orderId": "A-1001"}], description="Up to 50 texts of your own"),
+]
+Details = Annotated[str, Field(max_length=1000, examples=["Two tickets, row 7"])]
+Reference = Annotated[str, Field(max_length=255, examples=["order-1001"])]
+
+
+class EmptyBody(RequestModel):
+    """A route that needs no fields accepts an absent or an empty body."""
+
+
+class Problem(ResponseModel):
+    """Every error has this form. `code` is for programs, `detail` for people."""
+
+    detail: str | list[dict[str, Any]] = Field(examples=["Invalid or expired token."])
+    code: str = Field(examples=["invalid_token"])
+    request_id: str = Field(examples=["req_06gztrpz170we29n8r9na1k3t0"])
+
+
+class Message(ResponseModel):
+    message: str

@@ -1,0 +1,41 @@
+"""The registry of event types, and the form in which an event is sent."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from pydantic import Field
+
+from core import json_codec
+from core.clock import rfc3339
+from schemas.common import Moment, ResponseModel
+from schemas.payments import PaymentOut
+
+EVENT_TYPES: Final[Mapping[str, str]] = {
+    "payment.created": "A charge was accepted.",
+    "payment.processing": "The payment is on its way to the bank.",
+    "payment.completed": "The money has moved.",
+    "payment.cancelled": "The payment was called off before any money moved.",
+}
+"""Every type that is emitted, and when. A test holds that each occurs and that no other does."""
+
+
+class PaymentEventOut(ResponseModel):
+    """The body of an outgoing webhook."""
+
+    id: str = Field(examples=["evt_06gztrpz170we29n8r9na1k3t0"])
+    event: str = Field(examples=["payment.completed"])
+    type: str = Field(description="The same as `event`, under Standard Webhooks' name", examples=["payment.completed"])
+    timestamp: Moment
+    data: PaymentOut
+
+
+def event_body(event_id: str, event_type: str, occurred_at: datetime, data: bytes) -> bytes:
+    """The bytes that are sent, on every attempt and to every target. `data` is the object's own JSON."""
+    head: dict[str, Any] = {
+        "id": event_id,
+        "event": event_type,
+        "type": event_type,
+        "timestamp": rfc3339(occurred_at),
+    }
+    return json_codec.dumps(head)[:-1] + b',"data":' + data + b"}"

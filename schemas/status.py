@@ -1,0 +1,51 @@
+"""What the service says of itself, and the figures of the dashboard."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from domain.roles import Role
+from schemas.common import Moment, ResponseModel
+
+
+class StatusMetrics(ResponseModel):
+    total_transactions: int
+    last_restart: Moment
+
+
+class StatusOut(ResponseModel):
+    status: Literal["ok", "degraded"]
+    service: str = "Mock Payment Gateway"
+    version: str = "v1.0.0"
+    message: str = "All systems operational."
+    metrics: StatusMetrics
+
+
+class Volume(ResponseModel):
+    currency: str
+    count: int
+    amount: float
+    amount_minor: int
+
+
+class WebhookFigures(ResponseModel):
+    delivered: int
+    waiting: int
+    dead: int
+    success_rate: float | None = Field(description="Delivered of all that came to an end; null before the first")
+
+
+class HourFigure(ResponseModel):
+    hour: Moment
+    count: int
+
+
+class Dashboard(ResponseModel):
+    message: str = "Welcome to the admin dashboard."
+    user_id: str
+    role: Role
+    users_by_role: dict[str, int]
+    payments_by_status: dict[str, int]
+    volume_by_currency: list[Volume]
+    webhooks: WebhookFigures
+    last24_hours: list[HourFigure] = Field(description="Payments created, by the hour, oldest first")

@@ -1,0 +1,190 @@
+"""Accounts: registering, reading, changing roles, deleting, and the first system_admin."""
+
+import secrets
+from dataclasses import dataclass
+
+from core import clock, ids
+from core.crypto import Sealer
+from core.database import Database, Session
+from core.errors import BadRequest, EmailTaken, Forbidden, LastSystemAdmin, NotFound
+from core.security import PasswordHasher, new_webhook_secret
+from domain.accounts import Account, ApiKey
+from domain.roles import Role, may_delete
+from repositories.accounts import AccountRepository, EmailInUse
+from repositories.pages import CursorInvalid, Page
+from schemas.users import ApiKeySummary, Registered, RegisterRequest, RoleChanged, UserOut, UserPage, UserQuery
+from services.api_keys import ApiKeys
+from services.caller import Caller
+from services.validation import invalid
+
+_TRIES = 5
+
+
+@dataclass(frozen=True, slots=True)
+class MadeAdmin:
+    """A system_admin that was just made; the password is known to nobody else."""
+
+    email: str
+    password: str
+
+
+class Accounts:
+    def __init__(
+        self, database: Database, accounts: AccountRepository, api_keys: ApiKeys, hasher: PasswordHasher, sealer: Sealer
+    ):
+        self._database = database
+        self._accounts = accounts
+        self._api_keys = api_keys
+        self._hasher = hasher
+        self._sealer = sealer
+
+    async def register(self, request: RegisterRequest) -> Registered:
+        """Make an account with its first API key and its webhook secret, all in one write. Raises EmailTaken."""
+        # Asked before the costly hash; the unique index decides the race of two that register at once.
+        if await self._accounts.find_by_email(request.email):
+            raise EmailTaken
+        key, key_text = self._api_keys.issue("default", clock.now())
+        account, webhook_secret = await self._insert(
+            request.name, request.email, request.password, Role(request.role), (key,)
+        )
+        return Registered(
+            user_id=account.id,
+            api_key=key_text,
+            webhook_secret=webhook_secret,
+            role=account.role,
+            created_at=account.created_at,
+        )
+
+    async def get(self, account_id: str) -> UserOut:
+        account = await self._accounts.get(account_id)
+        if account is None:
+            raise NotFound(f"User '{account_id}' not found.")
+        return _view(account)
+
+    async def page(self, query: UserQuery) -> UserPage:
+        try:
+            page: Page[Account] = await self._accounts.page(
+                role=query.role, email=query.email, limit=query.limit, cursor=query.cursor
+            )
+        except CursorInvalid as error:
+            raise invalid(("query", "cursor"), str(error), query.cursor) from None
+        return UserPage(
+            users=[_view(account) for account in page.items],
+            total_users=page.total,
+            total_is_lower_bound=page.total_is_lower_bound,
+            has_more=page.next_cursor is not None,
+            next_cursor=page.next_cursor,
+        )
+
+    async def change_role(self, caller: Caller, account_id: str, role: Role) -> RoleChanged:
+        """Give another account a role. Raises NotFound, Forbidden for one's own, LastSystemAdmin."""
+        if account_id == caller.account_id:
+            raise Forbidden("Nobody can change their own role.")
+        for _ in range(_TRIES):
+            account = await self._find(account_id)
+            if account.role is role or await self._set_role(caller, account, role):
+                return RoleChanged(message=f"User role updated to '{role}'", user_id=account_id, role=role)
+        raise LastSystemAdmin("The account is being changed by others. Try again.")
+
+    async def delete(self, caller: Caller, account_id: str) -> None:
+        """Delete another account: with this write its keys and tokens stop."""
+        if not caller.is_admin:
+            raise Forbidden("Access denied. Only system_admin/admin can delete users.")
+        if account_id == caller.account_id:
+            raise BadRequest("Admins cannot delete their own user account.")
+        for _ in range(_TRIES):
+            account = await self._find(account_id)
+            if not may_delete(caller.role, account.role):
+                raise Forbidden("Access denied. Only a system_admin can delete an admin or a system_admin.")
+            if await self._delete(caller, account):
+                return
+        raise LastSystemAdmin("The account is being changed by others. Try again.")
+
+    async def ensure_system_admin(self, email: str, password: str | None) -> MadeAdmin | None:
+        """Make the first system_admin where there is none. What was made is returned to one process only."""
+        if await self._accounts.has_system_admin():
+            return None
+        try:
+            return await self.create_system_admin(email, password)
+        except EmailTaken:
+            return None  # another process that starts now was first
+
+    async def create_system_admin(self, email: str, password: str | None) -> MadeAdmin:
+        """Make a system_admin, with a random password where none is given. Raises EmailTaken."""
+        chosen = password or secrets.token_urlsafe(18)
+        account, _ = await self._insert("System Admin", email, chosen, Role.SYSTEM_ADMIN, ())
+        return MadeAdmin(account.email, chosen)
+
+    async def _insert(
+        self, name: str, email: str, password: str, role: Role, keys: tuple[ApiKey, ...]
+    ) -> tuple[Account, str]:
+        account_id, webhook_secret, now = ids.fresh("user"), new_webhook_secret(), clock.now()
+        account = Account(
+            id=account_id,
+            name=name,
+            email=email,
+            role=role,
+            password_hash=await self._hasher.hash(password),
+            sealed_webhook_secret=self._sealer.seal(webhook_secret.encode(), webhook_secret_purpose(account_id)),
+            api_keys=keys,
+            created_at=now,
+            updated_at=now,
+        )
+        try:
+            await self._accounts.insert(account)
+        except EmailInUse:
+            raise EmailTaken from None
+        return account, webhook_secret
+
+    async def _find(self, account_id: str) -> Account:
+        account = await self._accounts.get(account_id)
+        if account is None:
+            raise NotFound("User not found.")
+        return account
+
+    async def _set_role(self, caller: Caller, account: Account, role: Role) -> bool:
+        if account.role is not Role.SYSTEM_ADMIN:
+            return await self._accounts.set_role(account.id, account.role, role, clock.now())
+
+        async def demote(session: Session) -> bool:
+            await self._refuse_to_remove_the_last(caller, session)
+            return await self._accounts.set_role(account.id, account.role, role, clock.now(), session)
+
+        return bool(await self._database.in_transaction(demote))
+
+    async def _delete(self, caller: Caller, account: Account) -> bool:
+        if account.role is not Role.SYSTEM_ADMIN:
+            return await self._accounts.delete(account.id, account.role, clock.now())
+
+        async def remove(session: Session) -> bool:
+            await self._refuse_to_remove_the_last(caller, session)
+            return await self._accounts.delete(account.id, account.role, clock.now(), session)
+
+        return bool(await self._database.in_transaction(remove))
+
+    async def _refuse_to_remove_the_last(self, caller: Caller, session: Session) -> None:
+        remaining = await self._accounts.guard_system_admins(session)
+        if caller.account_id not in remaining:
+            raise Forbidden("Only system_admin can change user roles.")  # demoted or deleted a moment ago
+        if len(remaining) <= 1:
+            raise LastSystemAdmin
+
+
+def webhook_secret_purpose(account_id: str) -> str:
+    """What an account's webhook secret is sealed for."""
+    return f"webhook_secret:{account_id}"
+
+
+def _view(account: Account) -> UserOut:
+    return UserOut(
+        id=account.id,
+        name=account.name,
+        email=account.email,
+        role=account.role,
+        api_keys=[
+            ApiKeySummary(id=key.id, name=key.name, prefix=key.prefix, created_at=key.created_at)
+            for key in account.api_keys
+        ],
+        created_at=account.created_at,
+        updated_at=account.updated_at,
+    )

@@ -1,0 +1,119 @@
+"""The whole product put together: what the API, the workers and the command line are given."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from core import clock
+from core.config import Settings
+from core.crypto import Sealer
+from core.database import Database, DriverError
+from core.embedded_mongo import EmbeddedMongoError
+from core.embedded_mongo import start as start_embedded_mongo
+from core.errors import ConfigurationError
+from core.security import PasswordHasher, TokenSigner
+from repositories import keyring
+from repositories.accounts import AccountRepository
+from repositories.deliveries import DeliveryRepository
+from repositories.events import EventRepository
+from repositories.incoming_webhooks import IncomingWebhookRepository
+from repositories.indexes import create_indexes
+from repositories.payments import PaymentRepository
+from repositories.sessions import SessionRepository
+from repositories.signals import SignalRepository
+from services.accounts import Accounts
+from services.api_keys import ApiKeys
+from services.dashboard import Dashboards
+from services.delivery import Delivery
+from services.incoming_webhooks import IncomingWebhooks
+from services.payments import Payments
+from services.processing import Processing
+from services.publishing import Publishing
+from services.sessions import Sessions
+from services.signals import Signals
+from services.webhook_sender import WebhookSender
+
+
+@dataclass(frozen=True)
+class Psp:
+    settings: Settings
+    database: Database
+    started_at: datetime
+    signals: Signals
+    accounts: Accounts
+    api_keys: ApiKeys
+    sessions: Sessions
+    payments: Payments
+    incoming_webhooks: IncomingWebhooks
+    dashboards: Dashboards
+    processing: Processing
+    publishing: Publishing
+    delivery: Delivery
+
+
+@asynccontextmanager
+async def open_psp(settings: Settings, *, is_worker: bool) -> AsyncIterator[Psp]:
+    """Connect, make what is missing in the database, and put everything together.
+
+    `is_worker` says whether this process works itself, or hints to those that do. Raises ConfigurationError.
+    """
+    async with AsyncExitStack() as stack:
+        database = await _connect(settings, stack)
+        sealer = Sealer(settings.secrets.encryption_keys)
+        hash_key = await keyring.hash_key(database, sealer)
+        hasher = PasswordHasher(settings.password_hash_cost)
+        stack.callback(hasher.close)
+        sender = WebhookSender(allow_private_networks=settings.webhook_allow_private_networks)
+        stack.push_async_callback(sender.close)
+        signals = Signals(SignalRepository(database), tell_others=not is_worker)
+        stack.push_async_callback(signals.close)
+
+        account_rows, payment_rows = AccountRepository(database), PaymentRepository(database)
+        delivery_rows, event_rows = DeliveryRepository(database), EventRepository(database)
+        signer = TokenSigner(settings.secrets.jwt_key, timedelta(minutes=settings.access_token_minutes))
+        api_keys = ApiKeys(account_rows, hash_key)
+        yield Psp(
+            settings=settings,
+            database=database,
+            started_at=clock.now(),
+            signals=signals,
+            accounts=Accounts(database, account_rows, api_keys, hasher, sealer),
+            api_keys=api_keys,
+            sessions=Sessions(account_rows, SessionRepository(database), hasher, signer, hash_key),
+            payments=Payments(payment_rows, signals, hash_key, settings.processing_delay_seconds),
+            incoming_webhooks=IncomingWebhooks(IncomingWebhookRepository(database), account_rows, sealer),
+            dashboards=Dashboards(account_rows, payment_rows, delivery_rows),
+            processing=Processing(payment_rows, signals),
+            publishing=Publishing(payment_rows, event_rows, delivery_rows, signals),
+            delivery=Delivery(delivery_rows, event_rows, account_rows, sender, sealer, settings.webhook_retry_schedule),
+        )
+
+
+async def _connect(settings: Settings, stack: AsyncExitStack) -> Database:
+    if settings.mongodb_uri is None:
+        try:
+            mongo = await asyncio.to_thread(start_embedded_mongo, settings.data_dir)
+        except EmbeddedMongoError as error:
+            raise ConfigurationError(str(error)) from None
+        stack.callback(mongo.close)
+        uri = mongo.uri
+    else:
+        uri = settings.mongodb_uri.get_secret_value()
+    try:
+        database = Database(uri, settings.mongodb_db)
+        stack.callback(database.close)
+        await database.require_replica_set()
+        await create_indexes(database)
+    except DriverError as error:
+        raise ConfigurationError(
+            f"MongoDB does not answer as it should ({_first_line(error)}): check MONGODB_URI, or leave it unset to use "
+            "the embedded MongoDB."
+        ) from None
+    return database
+
+
+def _first_line(error: Exception) -> str:
+    """The driver's own reason without its topology dump (nor the password that a URI may hold)."""
+    return str(error).split(", Timeout:")[0].split("\n")[0][:200]

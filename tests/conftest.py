@@ -1,0 +1,171 @@
+"""What every test has: a real MongoDB, a real server on a real socket, a receiver for webhooks."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pymongo
+import pytest
+
+from core import embedded_mongo
+from tests.factories import Psp
+from tests.receiver import Receiver
+
+ROOT = Path(__file__).parent.parent
+READY_S = 60
+ADMIN_EMAIL, ADMIN_PASSWORD = "root@system.local", "the-first-admins-password"
+
+QUICK = {
+    "PASSWORD_HASH_COST": "4",
+    "PROCESSING_DELAY_SECONDS": "0.05",
+    "WEBHOOK_RETRY_SCHEDULE": "0.1,0.1,0.1",
+    "SYSTEM_ADMIN_EMAIL": ADMIN_EMAIL,
+    "SYSTEM_ADMIN_PASSWORD": ADMIN_PASSWORD,
+}
+
+
+class Server:
+    """A process that serves the API."""
+
+    def __init__(self, process: subprocess.Popen[bytes], url: str, log: Path):
+        self.process = process
+        self.url = url
+        self.log = log
+
+    def wait_until_ready(self) -> None:
+        deadline = time.monotonic() + READY_S
+        while time.monotonic() < deadline:
+            assert self.process.poll() is None, self.log.read_text()
+            try:
+                if httpx.get(f"{self.url}/api/v1/status", timeout=5).status_code == 200:
+                    return
+            except httpx.TransportError:
+                time.sleep(0.05)
+        raise AssertionError(f"not ready after {READY_S} s:\n{self.log.read_text()}")
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self) -> None:
+        self.process.terminate()
+        try:
+            self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def clean_environment(**settings: str) -> dict[str, str]:
+    """This environment without any setting of the product, so that a developer's `.env` changes no test."""
+    ours = {"ENVIRONMENT", "WORKER", "HOST", "PORT", "DATA_DIR"}
+    prefixes = ("MONGODB_", "JWT_", "ENCRYPTION_", "SYSTEM_ADMIN_", "WEBHOOK_", "PROCESSING_", "PASSWORD_", "ACCESS_")
+    kept = {name: value for name, value in os.environ.items() if name not in ours and not name.startswith(prefixes)}
+    return {**kept, "PYTHONUNBUFFERED": "1", **settings}
+
+
+@contextmanager
+def running(command: list[str], log: Path, **settings: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A process of the product, stopped at the end."""
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            [sys.executable, *command], cwd=ROOT, env=clean_environment(**settings), stdout=output, stderr=output
+        )
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+@contextmanager
+def serving(log: Path, **settings: str) -> Iterator[Server]:
+    """A server of its own with these settings, ready to answer."""
+    port = settings.setdefault("PORT", str(free_port()))
+    with running(["cli.py", "serve"], log, **{**QUICK, **settings}) as process:
+        server = Server(process, f"http://127.0.0.1:{port}", log)
+        server.wait_until_ready()
+        yield server
+
+
+@pytest.fixture(scope="session")
+def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("data")
+
+
+@pytest.fixture(scope="session")
+def mongo_uri(data_dir: Path) -> Iterator[str]:
+    """The embedded MongoDB that all tests share, each kind in a database of its own."""
+    mongo = embedded_mongo.start(data_dir, extra_args=("--setParameter", "enableTestCommands=1"))
+    yield mongo.uri
+    mongo.close()
+
+
+@pytest.fixture(scope="session")
+def mongo(mongo_uri: str) -> Iterator[pymongo.MongoClient[dict[str, Any]]]:
+    with pymongo.MongoClient(mongo_uri, tz_aware=True) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def server(mongo_uri: str, data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The server that most tests share. Each test makes accounts of its own."""
+    log = tmp_path_factory.mktemp("server") / "server.log"
+    with serving(log, DATA_DIR=str(data_dir), MONGODB_DB="tests") as server:
+        yield server
+
+
+@pytest.fixture
+def psp(server: Server) -> Iterator[Psp]:
+    """The shared server, as a client sees it."""
+    with httpx.Client(base_url=server.url, timeout=35) as client:
+        yield Psp(client, ADMIN_EMAIL, ADMIN_PASSWORD)
+
+
+@pytest.fixture
+def database(mongo: pymongo.MongoClient[dict[str, Any]], server: Server) -> pymongo.database.Database[dict[str, Any]]:
+    """The shared server's database, to look into."""
+    return mongo["tests"]
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with Receiver() as receiver:
+        yield receiver
+
+
+@pytest.fixture
+def start_server(
+    mongo_uri: str, data_dir: Path, tmp_path: Path, mongo: pymongo.MongoClient[dict[str, Any]]
+) -> Iterator[Callable[..., Server]]:
+    """Start a server with settings of its own, on a database of its own unless MONGODB_DB says otherwise."""
+    with ExitStack() as stack:
+        names: list[str] = []
+
+        def start(**settings: str) -> Server:
+            settings.setdefault("MONGODB_DB", f"own_{tmp_path.name}"[:60])
+            names.append(settings["MONGODB_DB"])
+            log = tmp_path / f"server-{len(names)}.log"
+            return stack.enter_context(serving(log, **{"DATA_DIR": str(data_dir), **settings}))
+
+        yield start
+    for name in set(names):
+        mongo.drop_database(name)

@@ -1,0 +1,118 @@
+"""Sends webhooks: each target has a share of the slots, so one that hangs holds up nobody else."""
+
+import asyncio
+import logging
+from collections import Counter
+from urllib.parse import urlsplit
+
+from core.database import DriverError
+from services.delivery import Delivery, Parcel
+from services.signals import SWEEP_S, Signals
+from workers.loop import rest, seconds_until
+
+SLOTS = 64
+SLOTS_PER_TARGET = 8
+TARGETS_PER_ROUND = 50
+RATE_PAUSE_S = 0.1
+"""How soon a target that used up its rate is looked at again."""
+_LOG = logging.getLogger(__name__)
+
+
+class TargetRate:
+    """A token bucket for each host: strangers can name any URL, and this keeps us from flooding whoever they name."""
+
+    def __init__(self, per_second: float, burst: int):
+        self._per_second = per_second
+        self._burst = burst
+        self._buckets: dict[str, tuple[float, float]] = {}
+
+    def available(self, target: str) -> int:
+        """How many may be sent to the target now."""
+        return int(self._refilled(_host(target)))
+
+    def use(self, target: str) -> None:
+        host = _host(target)
+        self._buckets[host] = (self._refilled(host) - 1, asyncio.get_running_loop().time())
+        if len(self._buckets) > 10_000:
+            self._buckets = {
+                name: bucket for name, bucket in self._buckets.items() if self._refilled(name) < self._burst
+            }
+
+    def _refilled(self, host: str) -> float:
+        tokens, at = self._buckets.get(host, (float(self._burst), 0.0))
+        return min(self._burst, tokens + (asyncio.get_running_loop().time() - at) * self._per_second)
+
+
+class Dispatcher:
+    """Fills free slots with due deliveries, target by target in turn."""
+
+    def __init__(self, delivery: Delivery, signals: Signals, rate: TargetRate | None):
+        self._delivery = delivery
+        self._signals = signals
+        self._rate = rate
+        self._in_flight: Counter[str] = Counter()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._turn = 0
+
+    async def run(self) -> None:
+        try:
+            while True:
+                self._signals.deliveries.clear()
+                targets = await self._delivery.waiting_targets()
+                room = self._room(targets)
+                if await self._fill_slots(room) == 0:
+                    await rest(self._signals.deliveries, await self._pause_s(targets, room))
+        finally:
+            # Whoever ends us (a shutdown, a lost database) leaves leases behind, which others take over.
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _fill_slots(self, room: dict[str, int]) -> int:
+        parcels = await self._delivery.lease(room)
+        for parcel in parcels:
+            target = parcel.delivery.target
+            self._in_flight[target] += 1
+            if self._rate is not None:
+                self._rate.use(target)
+            task = asyncio.create_task(self._attempt(parcel))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        return len(parcels)
+
+    def _room(self, targets: list[str]) -> dict[str, int]:
+        """How many to lease for each target, beginning with another target each time."""
+        free = SLOTS - len(self._tasks)
+        start = self._turn % len(targets) if targets else 0
+        self._turn += TARGETS_PER_ROUND
+        room: dict[str, int] = {}
+        for target in (targets[start:] + targets[:start])[:TARGETS_PER_ROUND]:
+            share = min(SLOTS_PER_TARGET - self._in_flight[target], free)
+            if self._rate is not None:
+                share = min(share, self._rate.available(target))
+            if share > 0:
+                room[target] = share
+                free -= share
+        return room
+
+    async def _attempt(self, parcel: Parcel) -> None:
+        target = parcel.delivery.target
+        try:
+            await self._delivery.attempt(parcel)
+        except DriverError as error:
+            _LOG.warning("the outcome of a delivery was not written, it will be sent again: %s", type(error).__name__)
+        finally:
+            self._in_flight[target] -= 1
+            if not self._in_flight[target]:
+                del self._in_flight[target]
+            self._signals.deliveries.set()
+
+    async def _pause_s(self, targets: list[str], room: dict[str, int]) -> float:
+        """Until something is due for a target with room. One without room rings when an attempt of its ends."""
+        if self._rate is not None and len(room) < len(targets):
+            return RATE_PAUSE_S
+        return seconds_until(await self._delivery.next_due_at(list(room))) if room else SWEEP_S
+
+
+def _host(target: str) -> str:
+    return urlsplit(target).hostname or target

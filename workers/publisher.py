@@ -1,0 +1,12 @@
+"""Empties outboxes, batch after batch."""
+
+from services.publishing import Publishing
+from services.signals import Signals
+from workers.loop import rest
+
+
+async def run(publishing: Publishing, signals: Signals) -> None:
+    while True:
+        signals.outbox.clear()
+        if await publishing.publish_batch() == 0:
+            await rest(signals.outbox)

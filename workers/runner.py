@@ -1,0 +1,34 @@
+"""Runs the workers of one process, inside the API process or in one of their own."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from services.psp import Psp
+from workers import processor, publisher
+from workers.dispatcher import Dispatcher, TargetRate
+from workers.loop import keep_going
+
+STRANGERS_RATE_PER_S = 20
+STRANGERS_BURST = 40
+
+
+@asynccontextmanager
+async def running_workers(psp: Psp) -> AsyncIterator[None]:
+    """Workers run inside the block and are stopped at its end; what they hold is leased, and others go on with it."""
+    # Where private networks are closed, strangers name the URLs: see TargetRate.
+    named_by_strangers = not psp.settings.webhook_allow_private_networks
+    rate = TargetRate(STRANGERS_RATE_PER_S, STRANGERS_BURST) if named_by_strangers else None
+    loops = {
+        "processor": lambda: processor.run(psp.processing, psp.signals),
+        "publisher": lambda: publisher.run(psp.publishing, psp.signals),
+        "dispatcher": lambda: Dispatcher(psp.delivery, psp.signals, rate).run(),
+        "listener": psp.signals.listen,
+    }
+    tasks = [asyncio.create_task(keep_going(name, work), name=name) for name, work in loops.items()]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
