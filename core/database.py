@@ -1,7 +1,12 @@
 """The one file that knows the driver. To exchange it (Motor for PyMongo's own async client), change this file."""
 
+import os
 from collections.abc import Callable, Sequence
 from typing import Any
+
+# Motor runs each operation in a thread. With its default of five a core, a few operations that wait for a MongoDB
+# that is away would make all others queue past their own time limit. (Read by Motor when it is imported.)
+os.environ.setdefault("MOTOR_MAX_WORKERS", "64")
 
 from bson.codec_options import CodecOptions
 from motor.motor_asyncio import (

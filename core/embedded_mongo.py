@@ -270,6 +270,7 @@ class _Starter:
             "grace_s": self.grace_s,
             "lock_fd": keeper_lock,
             "lock_path": str(files.keeper_lock),
+            "path_lock_path": str(files.path_lock),
             "users_path": str(files.users_lock),
             "status_path": str(files.status_file),
             "output_path": str(files.run / "mongod.out"),
@@ -349,16 +350,21 @@ def _stop_orphan(files: _Files) -> None:
             os.close(_lock(pid_file, fcntl.LOCK_EX | fcntl.LOCK_NB))
             return
         waited_s = time.monotonic() - began_at
-        pid = pid_file.read_text(encoding="ascii", errors="replace").strip()
-        if pid == str(files.status().get("mongod_pid")):
+        pid = pid_file.read_bytes().strip().decode(errors="replace")
+        if pid and _is_ours(pid, files.status()):
             if stop_signals and waited_s >= stop_signals[-1][0]:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(int(pid), stop_signals.pop()[1])
-        elif waited_s > DYING_TIMEOUT_S:
+        elif waited_s > (DYING_TIMEOUT_S if pid else ORPHAN_STOP_TIMEOUT_S):  # it empties the file as it stops
             raise EmbeddedMongoError(
-                f"Another mongod (process {pid}) uses {files.data}: stop it, or set MONGODB_URI to use it."
+                f"Another mongod (process {pid or 'unknown'}) uses {files.data}: stop it, or set MONGODB_URI to use it."
             )
         time.sleep(POLL_S)
+
+
+def _is_ours(pid: str, status: Mapping[str, Any]) -> bool:
+    """Whether the keeper started this mongod. One that was killed while starting it had not yet told its pid."""
+    return "mongod_pid" in status and str(status["mongod_pid"]) in (pid, "None")
 
 
 def _lock(path: Path, operation: int) -> int:

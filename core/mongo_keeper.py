@@ -37,7 +37,7 @@ STOP_TIMEOUT_S = 30.0
 LOG_LIMIT_BYTES = 16 * 1024 * 1024
 LOG_READ_BYTES = 1024 * 1024
 LOG_CHECK_INTERVAL_S = 60.0
-FAILURES_ALLOWED = 5
+FAILURES_ALLOWED = 4
 STEADY_AFTER_S = 30.0
 OPEN_FILES_WANTED = 64_000
 DEBIAN_PACKAGES = {
@@ -100,6 +100,7 @@ class Keeper:
         self._bound_log()
         self.log_offset = self.log_path.stat().st_size if self.log_path.exists() else 0
         self.serves = False
+        self._report(mongod_pid=None)
         with self.output_path.open("wb") as output:
             self.mongod = subprocess.Popen(  # noqa: S603 - the command line is our own
                 self.command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
@@ -140,7 +141,7 @@ class Keeper:
         return False
 
     def _stop(self) -> None:
-        self.status_path.unlink(missing_ok=True)
+        self._report(mongod_pid=self.mongod.pid, port=None)
         self.mongod.terminate()
         try:
             self.mongod.wait(STOP_TIMEOUT_S)
@@ -253,7 +254,9 @@ def main() -> None:
     if os.fork():  # the starter waits for its child, and so has no zombie of ours to reap later
         os._exit(0)
     _raise_open_files_limit()
-    Keeper(json.loads(sys.argv[1])).run()
+    settings = json.loads(sys.argv[1])
+    Keeper(settings).run()
+    Path(settings["path_lock_path"]).unlink(missing_ok=True)  # it would be litter in /tmp
 
 
 if __name__ == "__main__":

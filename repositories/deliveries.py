@@ -129,6 +129,14 @@ class DeliveryRepository:
         """Write what became of an attempt, while its lease's token stands. Shares its round trip with others."""
         await self._record(outcome)
 
+    async def give_back(self, leased: Sequence[LeasedDelivery]) -> None:
+        """End these leases without an attempt."""
+        if leased:
+            await self._deliveries.bulk_write(
+                [UpdateOne({"_id": one.id, "lease_token": one.token}, {"$unset": leases.RELEASE}) for one in leased],
+                ordered=False,
+            )
+
     async def count_by_state(self) -> dict[str, int]:
         rows = await self._deliveries.aggregate([{"$group": {"_id": "$state", "count": {"$sum": 1}}}]).to_list(None)
         counts: dict[str, int] = {state.value: 0 for state in DeliveryState}

@@ -12,8 +12,8 @@ from repositories.events import EventRepository
 from services.accounts import webhook_secret_purpose
 from services.webhook_sender import Reply, WebhookSender
 
-LEASE_S = 45
-"""Three times an attempt's time limit: a living worker never loses its lease to another one."""
+LEASE_S = 20
+"""An attempt's time limit and five seconds to write down its outcome: a living worker never loses its lease."""
 USER_AGENT = "MockPSP-Webhooks/1.0"
 
 
@@ -52,6 +52,10 @@ class Delivery:
             for owner_id, value in sealed.items()
         }
         return [Parcel(one, bodies[one.event_id], secrets[one.owner_id]) for one in leased]
+
+    async def give_back(self, parcels: list["Parcel"]) -> None:
+        """End the leases of what was not attempted to the end, so that another worker need not wait for them."""
+        await self._deliveries.give_back([parcel.delivery for parcel in parcels])
 
     async def attempt(self, parcel: "Parcel") -> None:
         """Send once and record it. Stopped in between, the lease ends and another worker sends the same again."""

@@ -13,8 +13,9 @@ from services.signals import Signals
 
 _LOG = logging.getLogger(__name__)
 BATCH = 250
-LEASE_S = 45
-"""Longer than a batch can take with every database call at its time limit, so that a living worker keeps its lease."""
+LEASE_S = 10
+"""How long a payment waits when its worker has died. A batch takes milliseconds; where it takes longer than this,
+another worker begins too, and the lease's token lets only one of them write."""
 
 
 class Processing:

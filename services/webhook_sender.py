@@ -63,6 +63,8 @@ class WebhookSender:
             if isinstance(error.os_error, ForbiddenTarget):
                 return Reply(_ms_since(started), error="target_forbidden", permanent=True)
             return Reply(_ms_since(started), error="connection_failed")
+        except aiohttp.InvalidURL:
+            return Reply(_ms_since(started), error="invalid_url", permanent=True)
         except TimeoutError:
             return Reply(_ms_since(started), error="timeout")
         except (aiohttp.ClientError, OSError, ValueError) as error:

@@ -34,10 +34,10 @@ class Receiver:
                 headers = {name.lower(): value for name, value in self.headers.items()}
                 received = Received(self.path, headers, body, time.time())
                 with receiver._arrived:
-                    status = receiver.answers(len(receiver.requests), received)
+                    number = len(receiver.requests)
                     receiver.requests.append(received)
                     receiver._arrived.notify_all()
-                self.send_response(status)
+                self.send_response(receiver.answers(number, received))
                 self.send_header("content-length", "0")
                 self.end_headers()
 

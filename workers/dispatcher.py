@@ -1,6 +1,7 @@
 """Sends webhooks: each target has a share of the slots, so one that hangs holds up nobody else."""
 
 import asyncio
+import contextlib
 import logging
 from collections import Counter
 from urllib.parse import urlsplit
@@ -51,7 +52,7 @@ class Dispatcher:
         self._signals = signals
         self._rate = rate
         self._in_flight: Counter[str] = Counter()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], Parcel] = {}
         self._turn = 0
 
     async def run(self) -> None:
@@ -63,10 +64,7 @@ class Dispatcher:
                 if await self._fill_slots(room) == 0:
                     await rest(self._signals.deliveries, await self._pause_s(targets, room))
         finally:
-            # Whoever ends us (a shutdown, a lost database) leaves leases behind, which others take over.
-            for task in self._tasks:
-                task.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+            await self._give_back()
 
     async def _fill_slots(self, room: dict[str, int]) -> int:
         parcels = await self._delivery.lease(room)
@@ -76,8 +74,8 @@ class Dispatcher:
             if self._rate is not None:
                 self._rate.use(target)
             task = asyncio.create_task(self._attempt(parcel))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._tasks[task] = parcel
+            task.add_done_callback(self._tasks.pop)
         return len(parcels)
 
     def _room(self, targets: list[str]) -> dict[str, int]:
@@ -106,6 +104,15 @@ class Dispatcher:
             if not self._in_flight[target]:
                 del self._in_flight[target]
             self._signals.deliveries.set()
+
+    async def _give_back(self) -> None:
+        """Stop what is under way. (Where the database is lost as well, the leases end by themselves.)"""
+        unfinished = dict(self._tasks)
+        for task in unfinished:
+            task.cancel()
+        await asyncio.gather(*unfinished, return_exceptions=True)
+        with contextlib.suppress(DriverError):
+            await self._delivery.give_back(list(unfinished.values()))
 
     async def _pause_s(self, targets: list[str], room: dict[str, int]) -> float:
         """Until something is due for a target with room. One without room rings when an attempt of its ends."""

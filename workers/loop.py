@@ -2,14 +2,29 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+import math
+from collections.abc import Awaitable, Callable, Coroutine
 from datetime import datetime
+from typing import Any, TypeVar
 
 from core import clock
 from core.database import DriverError
 from services.signals import SWEEP_S
 
+T = TypeVar("T")
+QUIET_S = 10.0
+"""An outage that goes on is said once."""
 _LOG = logging.getLogger(__name__)
+
+
+async def finish(work: Coroutine[Any, Any, T]) -> T:
+    """Await the work; being cancelled waits for its end first, so that a shutdown leaves no batch half done."""
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait({task})
+        raise
 
 
 async def rest(bell: asyncio.Event, timeout_s: float = SWEEP_S) -> None:
@@ -30,14 +45,15 @@ def seconds_until(moment: datetime | None) -> float:
 
 async def keep_going(name: str, work: Callable[[], Awaitable[None]]) -> None:
     """Run an endless loop, and again after whatever stopped it. Leases and outboxes keep what was under way."""
-    away = False
+    said_at = -math.inf
     while True:
         try:
             await work()
         except DriverError as error:
-            if not away:
+            now_s = asyncio.get_running_loop().time()
+            if now_s - said_at > QUIET_S:
                 _LOG.warning("%s waits for the database: %s", name, type(error).__name__)
-            away = True
+            said_at = now_s
         except Exception:
             _LOG.exception("%s was stopped by an error and goes on", name)
         await asyncio.sleep(SWEEP_S)

@@ -2,11 +2,11 @@
 
 from services.processing import Processing
 from services.signals import Signals
-from workers.loop import rest, seconds_until
+from workers.loop import finish, rest, seconds_until
 
 
 async def run(processing: Processing, signals: Signals) -> None:
     while True:
         signals.payments.clear()
-        if await processing.process_batch() == 0:
+        if await finish(processing.process_batch()) == 0:
             await rest(signals.payments, seconds_until(await processing.next_due_at()))

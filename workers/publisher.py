@@ -2,11 +2,11 @@
 
 from services.publishing import Publishing
 from services.signals import Signals
-from workers.loop import rest
+from workers.loop import finish, rest
 
 
 async def run(publishing: Publishing, signals: Signals) -> None:
     while True:
         signals.outbox.clear()
-        if await publishing.publish_batch() == 0:
+        if await finish(publishing.publish_batch()) == 0:
             await rest(signals.outbox)

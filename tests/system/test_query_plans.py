@@ -1,0 +1,160 @@
+"""I10: what the product asks of MongoDB while it is used is answered from indexes, whatever the collections hold."""
+
+import datetime
+import random
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pymongo
+import pytest
+
+from domain.payments import Payment, Status
+from repositories.payments import _to_document
+from tests.conftest import serving
+from tests.factories import Account, Psp
+from tests.receiver import Receiver
+
+Row = dict[str, Any]
+DATABASE = "query_plans"
+PAYMENTS = 3000
+
+# The dashboard's figures are of the whole collection, and for admins only; the change stream reads the oplog's end.
+NOT_JUDGED = ("$facet", "deliveries: $group", "$changeStream")
+
+
+@pytest.fixture(scope="module")
+def profiled(mongo_uri: str, data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Row]]:
+    """Every operation that MongoDB carried out while a server was used in every way, as its profiler saw them."""
+    log = tmp_path_factory.mktemp("plans") / "server.log"
+    with (
+        pymongo.MongoClient[Row](mongo_uri, tz_aware=True) as mongo,
+        serving(log, DATA_DIR=str(data_dir), MONGODB_DB=DATABASE) as server,
+        Receiver() as receiver,
+        httpx.Client(base_url=server.url, timeout=35) as client,
+    ):
+        database = mongo[DATABASE]
+        psp = Psp(client, "root@system.local", "the-first-admins-password")
+        account = psp.register()
+        database["payments"].insert_many([_to_document(payment(account.id, number)) for number in range(PAYMENTS)])
+        database.create_collection("system.profile", capped=True, size=64 * 1024 * 1024)
+        database.command("profile", 2)
+        use(psp, account, receiver)
+        database.command("profile", 0)
+        yield list(database["system.profile"].find({"ns": {"$regex": f"^{DATABASE}\\."}}))
+        mongo.drop_database(DATABASE)
+
+
+def payment(owner_id: str, number: int) -> Payment:
+    at = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC) + datetime.timedelta(minutes=random.randrange(100_000))
+    return Payment(
+        id=f"txn_seed{number}",
+        owner_id=owner_id,
+        customer_name=random.choice(["Ada", "Grace", "Alan"]) if number else "Rare Name",
+        amount_minor=random.randrange(1, 10**6),
+        currency=random.choice(["USD", "JPY", "KWD"]) if number else "CHF",
+        status=random.choice([Status.COMPLETED, Status.FAILED]) if number else Status.EXPIRED,
+        created_at=at,
+        updated_at=at,
+        reference=f"order-{number}",
+    )
+
+
+def use(psp: Psp, account: Account, receiver: Receiver) -> None:
+    receiver.answers = lambda number, request: 500 if number < 2 else 200
+    headers = {"Idempotency-Key": "k"}
+    made = psp.charge(account, {**headers, "Prefer": "wait=30"}, webhookUrl=receiver.url).json()
+    psp.charge(account, headers)
+    receiver.wait_for(5)
+    for filters in FILTERS:
+        for sort_by in ("amount", "createdAt"):
+            for order in ("asc", "desc"):
+                query = {**filters, "sortBy": sort_by, "sortOrder": order, "limit": "5"}
+                page = psp.get("/payments/query", params=query, headers=account.both)
+                assert page.status_code == 200, (query, page.text)
+                if cursor := page.json()["nextCursor"]:
+                    psp.get("/payments/query", params={**query, "cursor": cursor}, headers=account.both)
+    psp.get("/payments/all", headers=account.key)
+    psp.get(f"/payments/{made['id']}", headers=account.key)
+    psp.patch(f"/payments/{made['id']}", json={"details": "x"}, headers=account.key)
+    psp.post(f"/payments/{made['id']}/cancel", headers={**account.key, "Idempotency-Key": "c"})
+    root = psp.root()
+    psp.get("/users", params={"email": account.email}, headers=root)
+    psp.get("/users", params={"role": "merchant"}, headers=root)
+    psp.get("/users/me", headers=account.bearer)
+    psp.get("/admin/payments", headers=root)
+    psp.get("/admin/payments", params={"sortBy": "amount", "ownerId": account.id}, headers=root)
+    psp.get("/admin/dashboard", headers=root)
+    psp.post("/users/refresh", json={"refresh_token": account.refresh_token})
+    psp.delete(f"/transactions/{made['id']}", headers=account.bearer)
+    psp.delete(f"/users/{account.id}", headers=root)
+
+
+FILTERS: list[dict[str, str]] = [
+    {},
+    *({"status": status} for status in ("completed", "expired")),
+    *({"currency": currency} for currency in ("USD", "CHF")),
+    *({"customerName": name} for name in ("ada", "rare name")),
+    {"reference": "order-7"},
+    {"minAmount": "100"},
+    {"maxAmount": "5000"},
+    {"createdFrom": "2026-02-01T00:00:00Z"},
+    {"createdTo": "2026-02-01T00:00:00Z"},
+]
+
+
+def kind(row: Row) -> str:
+    command = row.get("command", {})
+    verb = row["op"] if row["op"] in ("update", "insert", "remove") else next(iter(command))
+    stages = " ".join(next(iter(stage)) for stage in command.get("pipeline", []) if isinstance(stage, dict))
+    return f"{verb} {row['ns'].split('.', 1)[1]}: {stages}"
+
+
+def asked(rows: list[Row], wanted: Callable[[Row], bool]) -> list[Row]:
+    return [row for row in rows if wanted(row) and not any(part in kind(row) for part in NOT_JUDGED)]
+
+
+def test_nothing_scans_a_collection(profiled: list[Row]) -> None:
+    scans = asked(profiled, lambda row: "COLLSCAN" in row.get("planSummary", ""))
+
+    assert profiled, "the profiler saw nothing"
+    assert {kind(row): row["command"] for row in scans} == {}
+
+
+def test_no_list_sorts_in_memory(profiled: list[Row]) -> None:
+    # A range on one key and a sort by the other: whichever index is taken, few rows are left to be sorted.
+    sorts = asked(profiled, lambda row: bool(row.get("hasSortStage")) and row.get("docsExamined", 0) > 1200)
+
+    assert {kind(row): row["command"] for row in sorts} == {}
+
+
+def test_a_page_reads_little_more_than_it_shows(profiled: list[Row]) -> None:
+    finds = asked(profiled, lambda row: "find" in row.get("command", {}) and row["ns"].endswith(".payments"))
+
+    assert finds
+    for row in finds:
+        assert row.get("docsExamined", 0) <= 5 * row["command"].get("limit", 10), (
+            row["command"],
+            row["planSummary"],
+            row["docsExamined"],
+        )
+
+
+def test_a_total_reads_no_more_than_it_can_say(profiled: list[Row]) -> None:
+    counts = asked(profiled, lambda row: "$match $limit $group" in kind(row) and row["ns"].endswith(".payments"))
+
+    assert counts
+    for row in counts:
+        assert row.get("keysExamined", 0) <= 1002, (row["command"], row["planSummary"], row["keysExamined"])
+
+
+def test_looking_for_work_reads_only_work(profiled: list[Row]) -> None:
+    work = asked(
+        profiled,
+        lambda row: "update" in row["op"] or "distinct" in row.get("command", {}) or "$unionWith" in kind(row),
+    )
+
+    assert work
+    for row in work:
+        assert row.get("docsExamined", 0) <= 300, (kind(row), row["planSummary"], row["docsExamined"])
