@@ -30,7 +30,6 @@ from pymongo.errors import (
 from pymongo.errors import (
     ConfigurationError as ConfigurationFailure,
 )
-from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
 __all__ = [
@@ -87,7 +86,6 @@ class Database:
             name,
             codec_options=CodecOptions(tz_aware=True),
             write_concern=WriteConcern(w="majority"),
-            read_concern=ReadConcern("local"),
         )
 
     def __getitem__(self, collection: str) -> Collection:

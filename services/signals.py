@@ -40,14 +40,9 @@ class Signals:
             bell.set()
 
     async def listen(self) -> None:
-        """Ring whatever another process hints at. Runs until cancelled."""
-        while True:
-            try:
-                async for _ in self._signals.watch():
-                    self.ring_all()
-            except DriverError as error:
-                _LOG.debug("signals are not readable now: %s", error)
-            await asyncio.sleep(1)
+        """Ring whatever another process hints at, until the connection fails."""
+        async for _ in self._signals.watch():
+            self.ring_all()
 
     async def close(self) -> None:
         if self._sender is not None:

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from core import clock
-from core.database import DriverError
+from core.database import DriverError, outage
 from services.signals import SWEEP_S
 
 T = TypeVar("T")
@@ -45,15 +45,15 @@ def seconds_until(moment: datetime | None) -> float:
 
 async def keep_going(name: str, work: Callable[[], Awaitable[None]]) -> None:
     """Run an endless loop, and again after whatever stopped it. Leases and outboxes keep what was under way."""
-    said_at = -math.inf
+    said_at_s = -math.inf
     while True:
         try:
             await work()
-        except DriverError as error:
+        except Exception as error:
             now_s = asyncio.get_running_loop().time()
-            if now_s - said_at > QUIET_S:
+            if not (isinstance(error, DriverError) and outage(error)):
+                _LOG.exception("%s was stopped by an error and goes on", name)
+            elif now_s - said_at_s > QUIET_S:
                 _LOG.warning("%s waits for the database: %s", name, type(error).__name__)
-            said_at = now_s
-        except Exception:
-            _LOG.exception("%s was stopped by an error and goes on", name)
+                said_at_s = now_s
         await asyncio.sleep(SWEEP_S)

@@ -1,0 +1,31 @@
+"""Hints between processes."""
+
+import asyncio
+import contextlib
+
+from core.database import Database
+from repositories.signals import SignalRepository
+from services.signals import Signals
+
+
+async def test_a_process_without_workers_rings_the_bells_of_those_that_have_them(mongo_uri: str) -> None:
+    database = Database(mongo_uri, "signals_test")
+    api = Signals(SignalRepository(database), tell_others=True)
+    worker = Signals(SignalRepository(database), tell_others=False)
+    listening = asyncio.create_task(worker.listen())
+    try:
+        for ring in (api.outbox_filled, lambda: api.payment_due(0)):
+            worker.outbox.clear()
+            worker.payments.clear()
+            while not worker.outbox.is_set():  # the first ones may come before anybody listens
+                assert not listening.done()
+                ring()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(worker.outbox.wait(), 0.5)
+            assert worker.payments.is_set()
+    finally:
+        listening.cancel()
+        await asyncio.wait({listening})
+        await api.close()
+        await database.drop()
+        database.close()
