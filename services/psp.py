@@ -10,9 +10,9 @@ from core import clock
 from core.config import Settings
 from core.crypto import Sealer
 from core.database import Database, DriverError
-from core.embedded_mongo import EmbeddedMongoError
 from core.embedded_mongo import start as start_embedded_mongo
 from core.errors import ConfigurationError
+from core.mongo_files import EmbeddedMongoError
 from core.security import PasswordHasher, TokenSigner
 from repositories import keyring
 from repositories.accounts import AccountRepository

@@ -23,8 +23,9 @@ from motor.motor_asyncio import AsyncIOMotorClient
 from pymongo import MongoClient
 from pymongo.errors import PyMongoError
 
-from core import embedded_mongo
-from core.embedded_mongo import EmbeddedMongo, EmbeddedMongoError
+from core import embedded_mongo, mongo_files
+from core.embedded_mongo import EmbeddedMongo
+from core.mongo_files import EmbeddedMongoError
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="looks for processes in /proc")
 
@@ -163,7 +164,7 @@ def mounted(directory: Path, options: str) -> Iterator[Path]:
 
 
 def real_mongod() -> Path:
-    return embedded_mongo._find_mongod()
+    return mongo_files.find_mongod()
 
 
 @pytest.fixture
@@ -439,7 +440,7 @@ class TestAStartThatFails:
     def test_without_a_mongod(
         self, complaint: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(embedded_mongo, "PACKAGES", ("no-such-package",))  # as on a platform without a wheel
+        monkeypatch.setattr(mongo_files, "PACKAGES", ("no-such-package",))  # as on a platform without a wheel
         monkeypatch.setenv("PATH", str(tmp_path))
         assert complaint() == ("There is no mongod for this platform: set MONGODB_URI, or put a mongod on the PATH.")
 
