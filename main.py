@@ -15,7 +15,7 @@ from routers.roles import ROLE_TABLE
 from services.psp import Psp, open_psp
 from workers.runner import running_workers
 
-ROUTERS = (status, users, admin, payments, webhooks, resources)
+ROUTERS = (payments, webhooks, users, status, admin, resources)
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -38,14 +38,13 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         lifespan=lifespan,
         redirect_slashes=False,
         static_url="/docs/assets",
-        generate_unique_id_function=documentation.operation_id,
         telemetry={"tracing": False, "metrics": False, "logs": False},
         swagger_ui_parameters={"persistAuthorization": True, "displayRequestDuration": True},
     )
     problems.install(app)
-    for module in ROUTERS:
-        # One flat list, and not routers inside routers, which FastAPI would search through at every request.
-        app.router.routes.extend(module.router.routes)
+    # One flat list, the busiest first: it is searched from the beginning at every request, and routers inside routers
+    # would be searched once more.
+    app.router.routes[:0] = [route for module in ROUTERS for route in module.router.routes]
     documentation.install(app)
     app.add_middleware(RequestContext)
     _refuse_routes_without_roles(app)

@@ -62,6 +62,7 @@ DuplicateKey = DuplicateKeyError
 # A request must have its 503 within five seconds of MongoDB going away; this bounds each operation as a whole
 # (selecting a server, sending, retrying, waiting for the majority).
 OPERATION_TIMEOUT_S = 4.0
+TRANSACTION_TRIES = 10
 DUPLICATE_KEY = 11000
 
 
@@ -107,6 +108,13 @@ class Database:
     async def in_transaction(self, work: Callable[[Session], Any]) -> Any:
         """Run `work(session)` in a transaction, again from the start on a write conflict (cold paths only)."""
         async with await self.client.start_session() as session:
+            for _ in range(TRANSACTION_TRIES - 1):
+                try:
+                    return await session.with_transaction(work, write_concern=WriteConcern(w="majority"))
+                except PyMongoError as error:
+                    # Motor 3.7 repeats what fails before the commit, but commits outside of its own loop.
+                    if not error.has_error_label("TransientTransactionError"):
+                        raise
             return await session.with_transaction(work, write_concern=WriteConcern(w="majority"))
 
     async def drop(self) -> None:

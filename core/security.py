@@ -106,7 +106,7 @@ class TokenSigner:
                 options={f"require_{claim}": True for claim in ("exp", "iat", "sub", "jti", "iss", "aud")},
             )
             header = jwt.get_unverified_header(token)
-        except (JWTError, ValueError, TypeError, RecursionError):
+        except (JWTError, ValueError, TypeError, OverflowError, RecursionError):
             raise TokenInvalid from None
         if header.keys() - {"alg", "typ"} or any(not claims.get(claim) for claim in REQUIRED_CLAIMS):
             raise TokenInvalid

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
-from core.errors import InvalidRequest, NotFound
+from core.errors import NotFound
 from routers.dependencies import CallerDep, PspDep
 from routers.payments import NOTHING_MATCHES, page_response
 from routers.roles import API
@@ -21,7 +21,7 @@ async def dashboard(psp: PspDep, caller: CallerDep) -> Dashboard:
     return await psp.dashboards.read(caller)
 
 
-@router.get("/payments", response_model=PaymentPage, responses=documented(NotFound, InvalidRequest))
+@router.get("/payments", response_model=PaymentPage, responses=documented(NotFound))
 async def all_payments(psp: PspDep, caller: CallerDep, query: Annotated[AdminPaymentQuery, Query()]) -> Response:
     """Every account's payments, with the filters of `/payments/query` and `ownerId`."""
     return page_response(caller, await psp.payments.page_of_everyone(query), NOTHING_MATCHES)

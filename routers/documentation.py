@@ -4,12 +4,27 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
-from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.responses import RedirectResponse
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from core.errors import (
+    ApiKeyInvalid,
+    BodyTooLarge,
+    DatabaseUnavailable,
+    Forbidden,
+    InvalidRequest,
+    OutcomeUnknown,
+    PspError,
+    TokenInvalid,
+    TokenMalformed,
+    TokenMissing,
+    UnsupportedMediaType,
+)
+from domain.roles import EVERYONE
 from routers.roles import API, Needs
-from routers.route import PspRoute
+from routers.route import PspRoute, document_error
 from schemas.events import EVENT_TYPES, PaymentEventOut
 
 DESCRIPTION = """
@@ -42,6 +57,12 @@ _SECURITY: dict[Needs, list[dict[str, list[str]]]] = {
     Needs.API_KEY: [{"ApiKey": []}],
     Needs.BOTH: [{"ApiKey": [], "Login": []}],
 }
+_FRAMEWORKS_SCHEMA = {"$ref": "#/components/schemas/HTTPValidationError"}
+_PAGES = ("/docs", "/redoc")
+_OWN_SOURCES_ONLY = (
+    b"default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
+    b"img-src 'self' data:; worker-src 'self' blob:"
+)
 
 
 def install(app: FastAPI) -> None:
@@ -54,6 +75,23 @@ def install(app: FastAPI) -> None:
 
     app.openapi = openapi  # type: ignore[method-assign]
     app.add_route("/", _to_docs, methods=["GET"], include_in_schema=False)
+    for route in app.routes:
+        if isinstance(route, Route) and route.path in _PAGES:
+            route.app = _from_own_sources(route.app)
+
+
+def _from_own_sources(page: ASGIApp) -> ASGIApp:
+    """The page with a Content-Security-Policy: ReDoc's script would fetch its maker's logo from elsewhere."""
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_with_policy(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], (b"content-security-policy", _OWN_SOURCES_ONLY)]
+            await send(message)
+
+        await page(scope, receive, send_with_policy)
+
+    return answer
 
 
 async def _to_docs(request: Request) -> RedirectResponse:
@@ -74,10 +112,37 @@ def _document(app: FastAPI) -> dict[str, Any]:
 
 def _describe(operation: dict[str, Any], route: PspRoute) -> None:
     operation["security"] = _SECURITY[route.access.needs]
+    for error in _common_errors(route, has_body="requestBody" in operation):
+        document_error(operation["responses"], error, route.access.refusal_message if error is Forbidden else None)
+    for response in operation["responses"].values():
+        media = response.get("content", {}).get("application/json", {})
+        # FastAPI documents its own form of a 422, which is not the one that is answered.
+        if media.get("schema", _FRAMEWORKS_SCHEMA) == _FRAMEWORKS_SCHEMA and "examples" in media:
+            media["schema"] = {"$ref": "#/components/schemas/Problem"}
+            response["description"] = response["description"].removeprefix("Validation Error · ")
     roles = ", ".join(role.value for role in route.access.roles)
     operation["x-roles"] = [role.value for role in route.access.roles]
     if route.access.needs is not Needs.NOTHING:
         operation["description"] = f"{operation.get('description', '')}\n\nRoles: {roles}."
+
+
+def _common_errors(route: PspRoute, *, has_body: bool) -> list[type[PspError]]:
+    """What guard, body and database can answer on every route of the kind."""
+    token: list[type[PspError]] = [TokenMissing, TokenMalformed, TokenInvalid]
+    by_need: dict[Needs, list[type[PspError]]] = {
+        Needs.NOTHING: [],
+        Needs.TOKEN: token,
+        Needs.API_KEY: [ApiKeyInvalid],
+        Needs.BOTH: [ApiKeyInvalid, *token, Forbidden],
+    }
+    errors = [*by_need[route.access.needs], InvalidRequest, DatabaseUnavailable]
+    if route.access.roles != EVERYONE:
+        errors.append(Forbidden)
+    if has_body:
+        errors += [BodyTooLarge, UnsupportedMediaType]
+    if route.only_method != "GET":
+        errors.append(OutcomeUnknown)
+    return errors
 
 
 def _add_webhooks(document: dict[str, Any]) -> None:
@@ -97,8 +162,3 @@ def _add_webhooks(document: dict[str, Any]) -> None:
         }
         for event, description in EVENT_TYPES.items()
     }
-
-
-def operation_id(route: APIRoute) -> str:
-    """The function's name, which is unique in the whole API and reads well in generated clients."""
-    return route.name

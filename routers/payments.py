@@ -6,13 +6,10 @@ from fastapi import APIRouter, Query, Request, Response
 
 from core import json_codec
 from core.errors import (
-    BodyTooLarge,
+    Contention,
     IdempotencyKeyReused,
-    InvalidRequest,
     InvalidState,
     NotFound,
-    OutcomeUnknown,
-    UnsupportedMediaType,
 )
 from domain.payments import Payment
 from repositories.pages import Page
@@ -43,7 +40,7 @@ NOTHING_MATCHES = "No transactions found matching the query for this user."
     "/charge",
     status_code=201,
     response_model=PaymentOut,
-    responses=documented(InvalidRequest, IdempotencyKeyReused, BodyTooLarge, UnsupportedMediaType, OutcomeUnknown),
+    responses=documented(IdempotencyKeyReused),
 )
 async def charge(
     psp: PspDep, caller: CallerDep, idempotency_key: IdempotencyKeyDep, wait_s: WaitDep, body: ChargeRequest
@@ -53,13 +50,13 @@ async def charge(
     return _answer(await psp.payments.charge(caller, body, idempotency_key=idempotency_key, wait_s=wait_s))
 
 
-@router.get("/all", response_model=PaymentPage, responses=documented(NotFound, InvalidRequest))
+@router.get("/all", response_model=PaymentPage, responses=documented(NotFound))
 async def list_all(psp: PspDep, caller: CallerDep, query: Annotated[PaymentListQuery, Query()]) -> Response:
     """One's own payments, newest first."""
     return page_response(caller, await psp.payments.page(caller, PaymentQuery.newest_first(query)), NOTHING_YET)
 
 
-@router.get("/query", response_model=PaymentPage, responses=documented(NotFound, InvalidRequest))
+@router.get("/query", response_model=PaymentPage, responses=documented(NotFound))
 async def query_payments(psp: PspDep, caller: CallerDep, query: Annotated[PaymentQuery, Query()]) -> Response:
     """One's own payments, filtered and sorted."""
     return page_response(caller, await psp.payments.page(caller, query), NOTHING_MATCHES)
@@ -74,7 +71,7 @@ async def get_payment(psp: PspDep, caller: CallerDep, payment_id: str, request: 
 @router.patch(
     "/{payment_id}",
     response_model=PaymentOut,
-    responses=documented(NotFound, InvalidRequest, BodyTooLarge, UnsupportedMediaType),
+    responses=documented(NotFound, Contention),
 )
 async def amend_payment(psp: PspDep, caller: CallerDep, payment_id: str, body: PaymentPatch) -> Response:
     """Change what describes a payment: what is sent replaces what is there, and null clears it."""
@@ -84,7 +81,7 @@ async def amend_payment(psp: PspDep, caller: CallerDep, payment_id: str, body: P
 @router.post(
     "/{payment_id}/cancel",
     response_model=PaymentOut,
-    responses=documented(NotFound, InvalidState, InvalidRequest, IdempotencyKeyReused),
+    responses=documented(NotFound, InvalidState, IdempotencyKeyReused),
 )
 async def cancel_payment(
     psp: PspDep,

@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter
 
-from core.errors import BadRequest, Forbidden, NotFound
+from core.errors import BadRequest, Contention, Forbidden, LastSystemAdmin, NotFound
 from routers.dependencies import CallerDep, PspDep
 from routers.roles import API
 from routers.route import PspRoute, documented
@@ -11,7 +11,9 @@ from schemas.common import Message
 router = APIRouter(prefix=API, route_class=PspRoute, tags=["Deletion"])
 
 
-@router.delete("/{resource}/{resource_id}", responses=documented(BadRequest, Forbidden, NotFound))
+@router.delete(
+    "/{resource}/{resource_id}", responses=documented(BadRequest, Forbidden, NotFound, Contention, LastSystemAdmin)
+)
 async def delete_resource(psp: PspDep, caller: CallerDep, resource: str, resource_id: str) -> Message:
     """Delete a transaction (`transactions` or `payments`) or a user (`users`).
 

@@ -5,15 +5,13 @@ from typing import Annotated
 from fastapi import APIRouter, Form, Query, Request, Response
 
 from core.errors import (
-    BodyTooLarge,
+    Contention,
     EmailTaken,
-    InvalidRequest,
     LastSystemAdmin,
     LoginFailed,
     NotFound,
     TokenInvalid,
     Unavailable,
-    UnsupportedMediaType,
 )
 from domain.roles import Role
 from routers.conditional import conditional
@@ -37,36 +35,33 @@ from schemas.users import (
 )
 
 router = APIRouter(prefix=API, route_class=PspRoute)
-_BODY_ERRORS = (InvalidRequest, BodyTooLarge, UnsupportedMediaType)
 
 
-@router.post(
-    "/users/register", status_code=201, tags=["Users"], responses=documented(EmailTaken, *_BODY_ERRORS, Unavailable)
-)
+@router.post("/users/register", status_code=201, tags=["Users"], responses=documented(EmailTaken, Unavailable))
 async def register(psp: PspDep, body: RegisterRequest) -> Registered:
     """Make an account. Its API key and webhook secret are shown in this answer and never again."""
     return await psp.accounts.register(body)
 
 
-@router.post("/users/login", tags=["Sessions"], responses=documented(LoginFailed, *_BODY_ERRORS, Unavailable))
+@router.post("/users/login", tags=["Sessions"], responses=documented(LoginFailed, Unavailable))
 async def login(psp: PspDep, body: LoginRequest) -> TokenPair:
     """Open a session: an access token for the Authorization header, and a refresh token for the next one."""
     return await psp.sessions.log_in(body.email, body.password)
 
 
-@router.post("/auth/token", tags=["Sessions"], responses=documented(LoginFailed, *_BODY_ERRORS, Unavailable))
+@router.post("/auth/token", tags=["Sessions"], responses=documented(LoginFailed, Unavailable))
 async def token(psp: PspDep, form: Annotated[LoginForm, Form()]) -> TokenPair:
     """The same as an OAuth 2 password form; the Authorize button uses it. `username` is the e-mail address."""
     return await psp.sessions.log_in(form.username, form.password)
 
 
-@router.post("/users/refresh", tags=["Sessions"], responses=documented(TokenInvalid, *_BODY_ERRORS))
+@router.post("/users/refresh", tags=["Sessions"], responses=documented(TokenInvalid))
 async def refresh(psp: PspDep, body: RefreshRequest) -> TokenPair:
     """Exchange a refresh token for a new pair. It works once; using one twice ends its whole session."""
     return await psp.sessions.refresh(body.refresh_token)
 
 
-@router.post("/users/logout", tags=["Sessions"], responses=documented(InvalidRequest))
+@router.post("/users/logout", tags=["Sessions"])
 async def logout(psp: PspDep, caller: CallerDep, body: EmptyBody | None = None) -> Message:
     """End the session. Its tokens stop working at once."""
     await psp.sessions.log_out(caller)
@@ -80,7 +75,7 @@ async def me(psp: PspDep, caller: CallerDep, request: Request) -> Response:
     return conditional(request, user.model_dump_json(by_alias=True).encode())
 
 
-@router.get("/users", tags=["Users"], responses=documented(InvalidRequest))
+@router.get("/users", tags=["Users"])
 async def list_users(psp: PspDep, query: Annotated[UserQuery, Query()]) -> UserPage:
     """Every account, newest first."""
     return await psp.accounts.page(query)
@@ -93,7 +88,7 @@ async def get_user(psp: PspDep, user_id: str, request: Request) -> Response:
     return conditional(request, user.model_dump_json(by_alias=True).encode())
 
 
-@router.patch("/users/{user_id}/role", tags=["Users"], responses=documented(NotFound, LastSystemAdmin, *_BODY_ERRORS))
+@router.patch("/users/{user_id}/role", tags=["Users"], responses=documented(NotFound, Contention, LastSystemAdmin))
 async def change_role(psp: PspDep, caller: CallerDep, user_id: str, body: RoleChange) -> RoleChanged:
     """Give an account another role. What its tokens and keys open changes with the next request."""
     return await psp.accounts.change_role(caller, user_id, Role(body.new_role))

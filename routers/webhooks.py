@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Request
 
-from core.errors import BodyTooLarge, InvalidRequest, SignatureInvalid, UnsupportedMediaType
+from core.errors import SignatureInvalid
 from routers.dependencies import CallerDep, PspDep
 from routers.roles import API
 from routers.route import PspRoute, documented
@@ -33,9 +33,7 @@ async def _verified(
 VerifiedDep = Annotated[str, Depends(_verified)]
 
 
-@router.post(
-    "/webhook-receive", responses=documented(SignatureInvalid, InvalidRequest, BodyTooLarge, UnsupportedMediaType)
-)
+@router.post("/webhook-receive", responses=documented(SignatureInvalid))
 async def receive_webhook(
     psp: PspDep, caller: CallerDep, request: Request, identity: VerifiedDep, body: IncomingWebhook
 ) -> WebhookReceipt:

@@ -5,7 +5,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any, Literal, Self
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import ConfigDict, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticKnownError
 
 from core.clock import rfc3339
@@ -24,6 +24,7 @@ from schemas.common import (
     Reference,
     RequestModel,
     ResponseModel,
+    example,
 )
 
 
@@ -32,6 +33,19 @@ class CaptureMethod(StrEnum):
 
 
 class ChargeRequest(RequestModel):
+    model_config = ConfigDict(
+        json_schema_extra=example(
+            {
+                "customerName": "Grace Hopper",
+                "paymentAmount": 100.5,
+                "currency": "USD",
+                "details": "Two tickets, row 7",
+                "reference": "order-1001",
+                "metadata": {"orderId": "A-1001"},
+            }
+        )
+    )
+
     customer_name: str = Field(min_length=1, max_length=200, pattern=NOT_BLANK, examples=["Grace Hopper"])
     # Before the amount, whose decimals depend on it.
     currency: CurrencyCode
@@ -66,6 +80,8 @@ class ChargeRequest(RequestModel):
 
 
 class PaymentPatch(RequestModel):
+    model_config = ConfigDict(json_schema_extra=example({"details": "Two tickets, row 8", "metadata": {"seat": "8A"}}))
+
     details: Details | None = None
     reference: Reference | None = None
     metadata: Metadata | None = None

@@ -4,9 +4,10 @@ from enum import StrEnum
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic.config import JsonDict
 
 from domain.roles import Role
-from schemas.common import NOT_BLANK, Moment, RequestModel, ResponseModel
+from schemas.common import NOT_BLANK, Moment, RequestModel, ResponseModel, example
 
 # The address form of HTML's e-mail input (WHATWG HTML, section 4.10.5.1.5), with at least one dot in the domain.
 EMAIL_PATTERN = (
@@ -16,6 +17,7 @@ EMAIL_PATTERN = (
 
 Email = Annotated[str, Field(pattern=EMAIL_PATTERN, max_length=254, examples=["ada@example.com"])]
 Password = Annotated[str, Field(min_length=8, max_length=64, repr=False, examples=["correct-horse-battery"])]
+_EXAMPLE_LOGIN: JsonDict = {"email": "ada@example.com", "password": "correct-horse-battery"}
 
 
 class SelfChosenRole(StrEnum):
@@ -30,6 +32,8 @@ class GrantedRole(StrEnum):
 
 
 class RegisterRequest(RequestModel):
+    model_config = ConfigDict(json_schema_extra=example({"name": "Ada Lovelace", **_EXAMPLE_LOGIN, "role": "merchant"}))
+
     name: str = Field(min_length=2, max_length=100, pattern=NOT_BLANK, examples=["Ada Lovelace"])
     email: Email
     password: Password
@@ -46,6 +50,8 @@ class Registered(ResponseModel):
 
 
 class LoginRequest(RequestModel):
+    model_config = ConfigDict(json_schema_extra=example(_EXAMPLE_LOGIN))
+
     email: str = Field(min_length=1, max_length=254, examples=["ada@example.com"])
     password: str = Field(min_length=1, max_length=1024, repr=False, examples=["correct-horse-battery"])
 
@@ -53,13 +59,21 @@ class LoginRequest(RequestModel):
 class LoginForm(BaseModel):
     """OAuth 2's password form (RFC 6749, section 4.3.2). Fields that it does not name are ignored, as OAuth 2 asks."""
 
+    model_config = ConfigDict(
+        json_schema_extra=example(
+            {"grant_type": "password", "username": "ada@example.com", "password": "correct-horse-battery"}
+        )
+    )
+
     grant_type: Literal["password"] = "password"
-    username: str = Field(min_length=1, max_length=254, description="The e-mail address")
-    password: str = Field(min_length=1, max_length=1024, repr=False)
+    username: str = Field(min_length=1, max_length=254, description="The e-mail address", examples=["ada@example.com"])
+    password: str = Field(min_length=1, max_length=1024, repr=False, examples=["correct-horse-battery"])
 
 
 class RefreshRequest(RequestModel):
-    model_config = ConfigDict(alias_generator=None)
+    model_config = ConfigDict(
+        alias_generator=None, json_schema_extra=example({"refresh_token": "psp_rt_06gztrpz170we29n8r9na1k3t0…"})
+    )
 
     refresh_token: str = Field(min_length=1, max_length=256, repr=False)
 
@@ -112,7 +126,7 @@ class UserQuery(RequestModel):
 
 
 class RoleChange(RequestModel):
-    model_config = ConfigDict(alias_generator=None)
+    model_config = ConfigDict(alias_generator=None, json_schema_extra=example({"new_role": "merchant"}))
 
     new_role: GrantedRole
 

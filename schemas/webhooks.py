@@ -4,7 +4,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from schemas.common import ResponseModel
+from schemas.common import ResponseModel, example
 
 EventName = Field(None, min_length=1, max_length=255, examples=["payment.completed"])
 
@@ -12,7 +12,17 @@ EventName = Field(None, min_length=1, max_length=255, examples=["payment.complet
 class IncomingWebhook(BaseModel):
     """What a sender puts into a webhook: `event` (or `type`), `id`, `data`, and whatever else it likes."""
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(
+        extra="allow",
+        frozen=True,
+        json_schema_extra=example(
+            {
+                "id": "evt_06gztrpz170we29n8r9na1k3t0",
+                "event": "payment.completed",
+                "data": {"id": "txn_06gztrpz170we29n8r9na1k3t0", "status": "completed"},
+            }
+        ),
+    )
 
     id: str = Field(min_length=1, max_length=255, examples=["evt_06gztrpz170we29n8r9na1k3t0"])
     event: str | None = EventName

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from core import clock, ids
 from core.crypto import Sealer
 from core.database import Database, Session
-from core.errors import BadRequest, EmailTaken, Forbidden, LastSystemAdmin, NotFound
+from core.errors import BadRequest, Contention, EmailTaken, Forbidden, LastSystemAdmin, NotFound
 from core.security import PasswordHasher, new_webhook_secret
 from domain.accounts import Account, ApiKey
 from domain.roles import Role, may_delete
@@ -18,6 +18,8 @@ from services.caller import Caller
 from services.validation import invalid
 
 _TRIES = 5
+_ONLY_ADMINS = "Access denied. Only system_admin/admin can delete users."
+_ONLY_SYSTEM_ADMIN = "Only system_admin can change user roles."
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +58,7 @@ class Accounts:
         )
 
     async def get(self, account_id: str) -> UserOut:
-        account = await self._accounts.get(account_id)
-        if account is None:
-            raise NotFound(f"User '{account_id}' not found.")
-        return _view(account)
+        return _view(await self._find(account_id, f"User '{account_id}' not found."))
 
     async def page(self, query: UserQuery) -> UserPage:
         try:
@@ -81,24 +80,24 @@ class Accounts:
         if account_id == caller.account_id:
             raise Forbidden("Nobody can change their own role.")
         for _ in range(_TRIES):
-            account = await self._find(account_id)
+            account = await self._find(account_id, "User not found.")
             if account.role is role or await self._set_role(caller, account, role):
                 return RoleChanged(message=f"User role updated to '{role}'", user_id=account_id, role=role)
-        raise LastSystemAdmin("The account is being changed by others. Try again.")
+        raise Contention
 
     async def delete(self, caller: Caller, account_id: str) -> None:
         """Delete another account: with this write its keys and tokens stop."""
         if not caller.is_admin:
-            raise Forbidden("Access denied. Only system_admin/admin can delete users.")
+            raise Forbidden(_ONLY_ADMINS)
         if account_id == caller.account_id:
             raise BadRequest("Admins cannot delete their own user account.")
         for _ in range(_TRIES):
-            account = await self._find(account_id)
+            account = await self._find(account_id, f"User '{account_id}' not found.")
             if not may_delete(caller.role, account.role):
                 raise Forbidden("Access denied. Only a system_admin can delete an admin or a system_admin.")
             if await self._delete(caller, account):
                 return
-        raise LastSystemAdmin("The account is being changed by others. Try again.")
+        raise Contention
 
     async def ensure_system_admin(self, email: str, password: str | None) -> MadeAdmin | None:
         """Make the first system_admin where there is none. What was made is returned to one process only."""
@@ -136,10 +135,10 @@ class Accounts:
             raise EmailTaken from None
         return account, webhook_secret
 
-    async def _find(self, account_id: str) -> Account:
+    async def _find(self, account_id: str, missing: str) -> Account:
         account = await self._accounts.get(account_id)
         if account is None:
-            raise NotFound("User not found.")
+            raise NotFound(missing)
         return account
 
     async def _set_role(self, caller: Caller, account: Account, role: Role) -> bool:
@@ -147,7 +146,7 @@ class Accounts:
             return await self._accounts.set_role(account.id, account.role, role, clock.now())
 
         async def demote(session: Session) -> bool:
-            await self._refuse_to_remove_the_last(caller, session)
+            await self._refuse_to_remove_the_last(caller, session, _ONLY_SYSTEM_ADMIN)
             return await self._accounts.set_role(account.id, account.role, role, clock.now(), session)
 
         return bool(await self._database.in_transaction(demote))
@@ -157,15 +156,15 @@ class Accounts:
             return await self._accounts.delete(account.id, account.role, clock.now())
 
         async def remove(session: Session) -> bool:
-            await self._refuse_to_remove_the_last(caller, session)
+            await self._refuse_to_remove_the_last(caller, session, _ONLY_ADMINS)
             return await self._accounts.delete(account.id, account.role, clock.now(), session)
 
         return bool(await self._database.in_transaction(remove))
 
-    async def _refuse_to_remove_the_last(self, caller: Caller, session: Session) -> None:
+    async def _refuse_to_remove_the_last(self, caller: Caller, session: Session, refusal: str) -> None:
         remaining = await self._accounts.guard_system_admins(session)
         if caller.account_id not in remaining:
-            raise Forbidden("Only system_admin can change user roles.")  # demoted or deleted a moment ago
+            raise Forbidden(refusal)  # demoted or deleted a moment ago
         if len(remaining) <= 1:
             raise LastSystemAdmin
 

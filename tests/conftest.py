@@ -82,7 +82,11 @@ def running(command: list[str], log: Path, **settings: str) -> Iterator[subproce
     """A process of the product, stopped at the end."""
     with log.open("ab") as output:
         process = subprocess.Popen(
-            [sys.executable, *command], cwd=ROOT, env=clean_environment(**settings), stdout=output, stderr=output
+            [sys.executable, str(ROOT / command[0]), *command[1:]],
+            cwd=log.parent,  # where no `.env` is
+            env=clean_environment(**settings),
+            stdout=output,
+            stderr=output,
         )
     try:
         yield process

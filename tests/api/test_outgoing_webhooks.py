@@ -5,6 +5,7 @@ import hmac
 import json
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import httpx
@@ -144,7 +145,8 @@ def test_with_private_networks_closed_no_connection_reaches_a_private_address(
             charged = own.charge(account, webhookUrl=f"http://{host}:{port}/hook")
             if charged.status_code == 422:
                 continue
-            dead = until(lambda: in_state(mongo["closed_networks"], charged.json()["id"], "dead", 3))
+            looking = partial(in_state, mongo["closed_networks"], charged.json()["id"], "dead", 3)
+            dead = until(looking)
             # Not even tried again: no later attempt could succeed.
             assert {attempt["error"] for one in dead for attempt in one["attempts"]} <= {
                 "target_forbidden",

@@ -1,0 +1,190 @@
+"""Changing roles: only by a system_admin, never one's own, and one system_admin always remains."""
+
+import secrets
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from pymongo import MongoClient
+from pymongo.database import Database
+
+from tests.conftest import ADMIN_EMAIL, ADMIN_PASSWORD, QUICK, ROOT, Server, clean_environment
+from tests.factories import API, Account, Psp
+
+
+def change(psp: Psp, user_id: str, role: object, headers: dict[str, str]) -> httpx.Response:
+    return psp.patch(f"/users/{user_id}/role", json={"new_role": role}, headers=headers)
+
+
+def test_a_system_admin_gives_an_account_another_role(psp: Psp, root: dict[str, str]) -> None:
+    account = psp.register("user")
+
+    for role in ("merchant", "admin", "user"):
+        answer = change(psp, account.id, role, root)
+
+        assert answer.status_code == 200
+        assert answer.json() == {"message": f"User role updated to '{role}'", "userId": account.id, "role": role}
+        assert psp.get("/users/me", headers=account.bearer).json()["role"] == role
+
+
+def test_the_same_role_again_is_a_success_that_changes_nothing(psp: Psp, root: dict[str, str]) -> None:
+    account = psp.register("merchant")
+    before = psp.get("/users/me", headers=account.bearer).json()
+
+    answer = change(psp, account.id, "merchant", root)
+
+    assert answer.status_code == 200
+    assert answer.json()["message"] == "User role updated to 'merchant'"
+    assert psp.get("/users/me", headers=account.bearer).json() == before
+
+
+@pytest.mark.parametrize(
+    "role", ["system_admin", "root", "", "Admin", " user", None, 1, True, ["user"], {"$ne": "user"}]
+)
+def test_any_other_role_is_an_enum_error_that_lists_the_three(
+    shared_psp: Psp, user: Account, root: dict[str, str], role: object
+) -> None:
+    answer = change(shared_psp, user.id, role, root)
+
+    assert answer.status_code == 422
+    (problem,) = answer.json()["detail"]
+    assert (problem["type"], problem["loc"]) == ("enum", ["body", "new_role"])
+    assert problem["msg"] == "Input should be 'user', 'merchant' or 'admin'"
+    assert problem["ctx"] == {"expected": "'user', 'merchant' or 'admin'"}
+
+
+def test_an_admin_changes_no_role(shared_psp: Psp, user: Account, admin: Account) -> None:
+    answer = change(shared_psp, user.id, "admin", admin.bearer)
+
+    assert (answer.status_code, answer.json()["detail"]) == (403, "Only system_admin can change user roles.")
+
+
+def test_an_account_that_nobody_has_is_not_found(shared_psp: Psp, root: dict[str, str]) -> None:
+    answer = change(shared_psp, "user_none", "admin", root)
+
+    assert (answer.status_code, answer.json()["detail"]) == (404, "User not found.")
+
+
+def test_nobody_changes_their_own_role(shared_psp: Psp, root: dict[str, str]) -> None:
+    me = shared_psp.get("/users/me", headers=root).json()["id"]
+
+    answer = change(shared_psp, me, "user", root)
+
+    assert answer.status_code == 403
+    assert me not in answer.json()["detail"]
+    assert shared_psp.get("/users/me", headers=root).json()["role"] == "system_admin"
+
+
+def test_a_refusal_names_neither_the_caller_nor_their_role(shared_psp: Psp, merchant: Account) -> None:
+    for answer in (
+        change(shared_psp, "user_none", "admin", merchant.bearer),
+        shared_psp.get("/admin/dashboard", headers=merchant.bearer),
+        shared_psp.delete("/users/user_none", headers=merchant.bearer),
+    ):
+        assert answer.status_code == 403
+        assert merchant.id not in answer.text
+        assert "merchant" not in answer.text
+
+
+# A server of its own, so that the system_admins of these tests are all there are.
+
+
+@dataclass(frozen=True)
+class House:
+    """A server whose system_admins a test makes and removes."""
+
+    server: Server
+    psp: Psp
+    database: Database[Any]
+    settings: dict[str, str]
+
+    def create_admin(self, email: str, password: str | None = None) -> subprocess.CompletedProcess[str]:
+        """Make a system_admin as an operator does."""
+        command = [sys.executable, "cli.py", "create-admin", "--email", email]
+        return subprocess.run(
+            command if password is None else [*command, "--password-stdin"],
+            cwd=ROOT,
+            env=clean_environment(**QUICK, **self.settings),
+            input=f"{password}\n",
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def system_admins(self) -> list[str]:
+        return [row["_id"] for row in self.database.users.find({"role": "system_admin", "deleted": False})]
+
+    def delete(self, user_id: str, headers: dict[str, str]) -> int:
+        return httpx.delete(
+            f"{self.server.url}{API}/users/{user_id}", headers=headers, timeout=30, verify=False
+        ).status_code
+
+    def demote(self, user_id: str, headers: dict[str, str]) -> int:
+        url, body = f"{self.server.url}{API}/users/{user_id}/role", {"new_role": "user"}
+        return httpx.patch(url, json=body, headers=headers, timeout=30, verify=False).status_code
+
+
+@pytest.fixture
+def house(start_server: Callable[..., Server], mongo: MongoClient[dict[str, Any]], data_dir: Path) -> Iterator[House]:
+    name = f"house_{secrets.token_hex(4)}"
+    server = start_server(MONGODB_DB=name, WORKER="off")
+    with httpx.Client(base_url=server.url, timeout=30, verify=False) as client:
+        psp = Psp(client, ADMIN_EMAIL, ADMIN_PASSWORD)
+        yield House(server, psp, mongo[name], {"MONGODB_DB": name, "DATA_DIR": str(data_dir)})
+
+
+def test_an_operator_makes_another_system_admin(house: House) -> None:
+    made = house.create_admin("second@system.local", "another-long-password")
+    assert (made.returncode, made.stdout) == (0, "system_admin second@system.local made.\n")
+    assert house.psp.login("second@system.local", "another-long-password").json()["role"] == "system_admin"
+
+    shown = house.create_admin("third@system.local")
+    password = shown.stdout.rpartition("Password, shown this once: ")[2].strip()
+    assert house.psp.login("third@system.local", password).json()["role"] == "system_admin"
+
+    taken = house.create_admin("SECOND@system.local", "another-long-password")
+    assert (taken.returncode, taken.stderr) == (2, "Error: User with this email already exists.\n")
+    assert len(house.system_admins()) == 3
+
+
+@pytest.mark.parametrize("moves", ["delete delete", "demote demote", "delete demote"])
+def test_of_two_system_admins_that_remove_each_other_at_once_one_always_remains(house: House, moves: str) -> None:
+    session = house.psp.login(ADMIN_EMAIL, ADMIN_PASSWORD).json()
+    ruler_id, ruler = session["userId"], {"Authorization": f"Bearer {session['access_token']}"}
+    first_move, second_move = (getattr(house, move) for move in moves.split())
+    for _ in range(15):
+        rival = house.psp.register("user")
+        # The API makes no system_admin, and the command line takes a second to start.
+        house.database.users.update_one({"_id": rival.id}, {"$set": {"role": "system_admin"}})
+
+        with ThreadPoolExecutor(2) as pool:
+            attempts = pool.submit(first_move, rival.id, ruler), pool.submit(second_move, ruler_id, rival.bearer)
+            statuses = sorted(attempt.result() for attempt in attempts)
+
+        (survivor,) = house.system_admins()
+        assert statuses[0] == 200
+        assert statuses[1] in (401, 403)
+        if survivor == rival.id:
+            ruler_id, ruler = rival.id, rival.bearer
+        assert house.psp.get("/admin/dashboard", headers=ruler).status_code == 200
+
+
+def test_a_system_admin_demotes_another_and_then_is_the_last_one_who_stays(house: House) -> None:
+    first, first_id = house.psp.root(), house.system_admins()[0]
+    second = house.psp.register("user")
+    house.database.users.update_one({"_id": second.id}, {"$set": {"role": "system_admin"}})
+
+    assert change(house.psp, first_id, "admin", second.bearer).status_code == 200
+
+    assert house.psp.get("/users/me", headers=first).json()["role"] == "admin"
+    assert house.delete(second.id, first) == 403
+    assert house.demote(second.id, first) == 403
+    assert house.delete(second.id, second.bearer) == 400
+    assert house.demote(second.id, second.bearer) == 403
+    assert house.system_admins() == [second.id]

@@ -1,0 +1,150 @@
+"""Who may call what: the whole role table, with every kind of credential."""
+
+from collections.abc import Mapping
+
+import pytest
+from fastapi import APIRouter
+from starlette.routing import Route
+
+import main  # noqa: TID251 - the application itself is looked at here
+from routers.roles import API, ROLE_TABLE, Access, Needs
+from routers.route import PspRoute
+from tests.factories import Account, Psp
+
+NO_KEY = (401, "Invalid or missing X-API-Key. Access denied.")
+NO_TOKEN = (401, "Authorization header missing.")
+NO_BEARER = (401, "Invalid authorization header format.")
+BAD_TOKEN = (401, "Invalid or expired token.")
+NOT_ONE_ACCOUNT = (403, "Access denied. API key and token belong to different accounts.")
+
+# What each caller shows, and what it is worth: the role behind the key, the role behind the token, or why not.
+CALLERS: Mapping[str, tuple[str | None, str | tuple[int, str]]] = {
+    "anonymous": (None, NO_TOKEN),
+    "user": (None, "user"),
+    "merchant": (None, "merchant"),
+    "admin": (None, "admin"),
+    "system_admin": (None, "system_admin"),
+    "key of user": ("user", NO_TOKEN),
+    "key of merchant": ("merchant", NO_TOKEN),
+    "key of admin": ("admin", NO_TOKEN),
+    "key and token of user": ("user", "user"),
+    "key and token of admin": ("admin", "admin"),
+    "key of user, token of merchant": ("user", "merchant"),
+    "key of user, garbage token": ("user", BAD_TOKEN),
+    "garbage key": (None, NO_TOKEN),
+    "garbage token": (None, BAD_TOKEN),
+    "wrong scheme": (None, NO_BEARER),
+    "scheme alone": (None, NO_BEARER),
+    "two tokens": (None, NO_BEARER),
+}
+ADMINS = {"admin", "system_admin"}
+DOCUMENTATION = {"/", "/docs", "/docs/oauth2-redirect", "/redoc", "/openapi.json"}
+
+
+def refusal(access: Access, caller: str) -> tuple[int, str] | None:
+    """What the contract makes of this caller, before anything else of the request counts."""
+    key, token = CALLERS[caller]
+    if access.needs in (Needs.API_KEY, Needs.BOTH) and key is None:
+        return NO_KEY
+    if access.needs in (Needs.TOKEN, Needs.BOTH) and isinstance(token, tuple):
+        return token
+    if access.needs is Needs.BOTH and key != token:
+        return NOT_ONE_ACCOUNT
+    role = key if access.needs is Needs.API_KEY else token
+    if access.needs is not Needs.NOTHING and role not in {role.value for role in access.roles}:
+        allowed = tuple(role.value for role in access.roles)
+        return 403, access.refusal or f"Access denied. Allowed roles: {allowed}"
+    return None
+
+
+@pytest.fixture(scope="module")
+def headers(user: Account, merchant: Account, admin: Account, root: dict[str, str]) -> Mapping[str, dict[str, str]]:
+    return {
+        "anonymous": {},
+        "user": user.bearer,
+        "merchant": merchant.bearer,
+        "admin": admin.bearer,
+        "system_admin": root,
+        "key of user": user.key,
+        "key of merchant": merchant.key,
+        "key of admin": admin.key,
+        "key and token of user": user.both,
+        "key and token of admin": admin.both,
+        "key of user, token of merchant": {**user.key, **merchant.bearer},
+        "key of user, garbage token": {**user.key, "Authorization": "Bearer garbage"},
+        "garbage key": {"X-API-Key": "garbage"},
+        "garbage token": {"Authorization": "Bearer garbage"},
+        "wrong scheme": {"Authorization": f"Basic {user.token}"},
+        "scheme alone": {"Authorization": "Bearer"},
+        "two tokens": {"Authorization": f"Bearer {user.token} {user.token}"},
+    }
+
+
+@pytest.mark.parametrize("caller", CALLERS)
+@pytest.mark.parametrize("route", ROLE_TABLE, ids=" ".join)
+def test_a_route_opens_to_its_roles_and_tells_all_others_why_not(
+    shared_psp: Psp, headers: Mapping[str, dict[str, str]], route: tuple[str, str], caller: str
+) -> None:
+    """Every request has an unknown parameter: whoever is let in reads about that, and nothing is changed."""
+    method, path = route
+    url = path.format(user_id="user_none", payment_id="txn_none", resource="transactions", resource_id="txn_none")
+
+    answer = shared_psp.client.request(method, url, params={"nonsense": "1"}, headers=headers[caller])
+
+    refused = refusal(ROLE_TABLE[route], caller)
+    if refused is not None:
+        assert (answer.status_code, answer.json()["detail"]) == refused
+    elif path in DOCUMENTATION:
+        assert answer.status_code in (200, 307)
+    else:
+        assert answer.status_code == 422
+        assert answer.json()["detail"][0]["loc"] == ["query", "nonsense"]
+
+
+def test_the_role_table_is_that_of_the_contract() -> None:
+    by_need = {need: set[str]() for need in Needs}
+    for (method, path), access in ROLE_TABLE.items():
+        by_need[access.needs].add(f"{method} {path.removeprefix(API)}")
+
+    assert by_need[Needs.NOTHING] == {f"GET {path}" for path in DOCUMENTATION} | {
+        "GET /status",
+        "POST /users/register",
+        "POST /users/login",
+        "POST /auth/token",
+        "POST /users/refresh",
+    }
+    assert by_need[Needs.BOTH] == {"GET /payments/query"}
+    assert {path.split()[1].split("/")[1] for path in by_need[Needs.API_KEY]} == {"payments", "webhook-receive"}
+    for (method, path), access in ROLE_TABLE.items():
+        roles = {role.value for role in access.roles}
+        if method == "PATCH" and path.endswith("/role"):
+            assert roles == {"system_admin"}
+        elif path.startswith(f"{API}/admin/") or path in (f"{API}/users", f"{API}/users/{{user_id}}"):
+            assert roles == ADMINS
+        else:
+            assert roles == ADMINS | {"user", "merchant"}
+
+
+def test_every_route_of_the_application_stands_in_the_table_and_nothing_else_does() -> None:
+    routes = [route for route in main.create_app().routes if isinstance(route, Route)]
+
+    served = {(method, route.path) for route in routes for method in (route.methods or set()) - {"HEAD"}}
+
+    assert served == set(ROLE_TABLE)
+
+
+def test_a_route_that_is_in_no_table_cannot_be_defined() -> None:
+    router = APIRouter(prefix=API, route_class=PspRoute)
+
+    with pytest.raises(LookupError, match="GET /api/v1/forgotten stands in no role table"):
+        router.add_api_route("/forgotten", lambda: None, methods=["GET"])
+
+
+@pytest.mark.parametrize("route", [("GET", f"{API}/status"), ("GET", "/docs")])
+def test_a_route_that_is_in_no_table_keeps_the_application_from_being_built(
+    monkeypatch: pytest.MonkeyPatch, route: tuple[str, str]
+) -> None:
+    monkeypatch.setattr(main, "ROLE_TABLE", {kept: access for kept, access in ROLE_TABLE.items() if kept != route})
+
+    with pytest.raises(LookupError, match="stands in no role table"):
+        main.create_app()

@@ -1,0 +1,202 @@
+"""The documentation that the application serves: complete, and without internet."""
+
+import re
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from typing import Any
+from urllib.parse import urljoin, urlsplit
+
+import pytest
+from pydantic import TypeAdapter
+
+from main import app  # noqa: TID251 - the application itself is what is described
+from routers.roles import ROLE_TABLE, Needs
+from routers.route import PspRoute
+from schemas.events import EVENT_TYPES
+from tests.factories import PASSWORD, Psp
+
+DOCUMENT = app.openapi()
+ROUTES = [route for route in app.routes if isinstance(route, PspRoute)]
+PAGES = ["/docs", "/redoc", "/docs/oauth2-redirect"]
+
+each_route = pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route.only_method} {route.path}")
+
+
+class References(HTMLParser):
+    """Every URL that a page's tags name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.urls: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.urls += [value for name, value in attrs if name in ("src", "href", "spec-url", "action") and value]
+
+
+def references(html: str) -> list[str]:
+    parser = References()
+    parser.feed(html)
+    return [*parser.urls, *re.findall(r"url: '([^']+)'", html)]
+
+
+def operation(route: PspRoute) -> dict[str, Any]:
+    found: dict[str, Any] = DOCUMENT["paths"][route.path_format][route.only_method.lower()]
+    return found
+
+
+def resolved(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema itself, where it is a reference or may also be absent."""
+    schema = next((one for one in schema.get("anyOf", ()) if one != {"type": "null"}), schema)
+    name = schema.get("$ref", "").removeprefix("#/components/schemas/")
+    return DOCUMENT["components"]["schemas"][name] if name else schema
+
+
+def every_reference(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        for name, item in value.items():
+            yield from [item] if name == "$ref" else every_reference(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from every_reference(item)
+
+
+def test_the_root_leads_to_the_documentation(psp: Psp) -> None:
+    answer = psp.client.get("/")
+
+    assert (answer.status_code, answer.headers["location"]) == (307, "/docs")
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_names_no_other_host_and_all_it_names_is_served(psp: Psp, page: str) -> None:
+    answer = psp.client.get(page)
+    assert answer.status_code == 200
+    assert answer.headers["content-type"].startswith("text/html")
+
+    for url in references(answer.text):
+        assert not urlsplit(url).netloc, url
+        assert psp.client.get(urljoin(page, url)).status_code == 200, url
+    assert not re.findall(r"https?://|img\.shields|fonts\.g|cdn", answer.text)
+
+
+@pytest.mark.parametrize("page", ["/docs", "/redoc"])
+def test_a_page_is_made_of_scripts_that_the_application_serves(psp: Psp, page: str) -> None:
+    html = psp.client.get(page).text
+    scripts = re.findall(r'<script src="([^"]+)"', html)
+
+    assert scripts
+    for script in scripts:
+        answer = psp.client.get(script)
+        assert "javascript" in answer.headers["content-type"]
+        assert len(answer.content) > 100_000
+    assert [url for url in references(html) if url.endswith("favicon.png")]
+
+
+@pytest.mark.parametrize("page", ["/docs", "/redoc"])
+def test_a_page_may_load_nothing_from_elsewhere(psp: Psp, page: str) -> None:
+    policy = psp.client.get(page).headers["content-security-policy"]
+    sources = {part.split()[0]: set(part.split()[1:]) for part in policy.split("; ")}
+
+    assert sources["default-src"] == {"'self'"}
+    assert set().union(*sources.values()) <= {"'self'", "'unsafe-inline'", "data:", "blob:"}
+
+
+def test_the_document_is_served_and_complete(psp: Psp) -> None:
+    served = psp.client.get("/openapi.json").json()
+
+    assert served == DOCUMENT
+    assert {(method.upper(), path) for path, item in served["paths"].items() for method in item} == {
+        (route.only_method, route.path_format) for route in ROUTES
+    }
+    for reference in every_reference(served):
+        assert reference.removeprefix("#/components/schemas/") in served["components"]["schemas"]
+
+
+def test_operations_have_short_ids_of_their_own() -> None:
+    ids = [operation(route)["operationId"] for route in ROUTES]
+
+    assert len(set(ids)) == len(ids)
+    assert all(re.fullmatch(r"[a-z_]+", one) for one in ids)
+    assert "charge" in ids
+
+
+@each_route
+def test_an_operation_has_a_tag_that_is_described(route: PspRoute) -> None:
+    described = {tag["name"] for tag in DOCUMENT["tags"] if tag["description"]}
+
+    assert len(operation(route)["tags"]) == 1
+    assert set(operation(route)["tags"]) <= described
+    assert operation(route)["description"].strip()
+
+
+@each_route
+def test_an_operation_asks_for_the_credentials_of_the_role_table(route: PspRoute) -> None:
+    access = ROLE_TABLE[route.only_method, route.path]
+    schemes: dict[Needs, list[dict[str, list[str]]]] = {
+        Needs.NOTHING: [],
+        Needs.TOKEN: [{"Login": []}],
+        Needs.API_KEY: [{"ApiKey": []}],
+        Needs.BOTH: [{"ApiKey": [], "Login": []}],
+    }
+
+    assert operation(route)["security"] == schemes[access.needs]
+    assert operation(route)["x-roles"] == [role.value for role in access.roles]
+
+
+@each_route
+def test_an_operations_body_has_an_example_that_is_valid(route: PspRoute) -> None:
+    if route.body_field is None:
+        assert "requestBody" not in operation(route)
+        return
+    for media in operation(route)["requestBody"]["content"].values():
+        examples = resolved(media["schema"])["examples"]
+        assert examples
+        for one in examples:
+            TypeAdapter[Any](route.body_field.field_info.annotation or dict).validate_python(one)
+
+
+@each_route
+def test_an_operation_documents_its_errors(route: PspRoute) -> None:
+    responses = operation(route)["responses"]
+    expected = {"422", "503"}
+    if route.access.needs is not Needs.NOTHING:
+        expected.add("401")
+    if route.access.needs is Needs.BOTH or len(route.access.roles) < 4:
+        expected.add("403")
+    if route.body_field is not None and route.body_field.field_info.is_required():
+        expected |= {"413", "415"}
+
+    assert expected <= responses.keys()
+    for status, response in responses.items():
+        assert response["description"]
+        if status >= "400" and not (route.path.endswith("/status") and status == "503"):
+            content = response["content"]["application/json"]
+            assert content["schema"]["$ref"].endswith("/Problem")
+            assert content["examples"]
+
+
+@each_route
+def test_an_operation_documents_its_answer(route: PspRoute) -> None:
+    responses = operation(route)["responses"]
+    (success,) = (response for status, response in responses.items() if status.startswith("2"))
+
+    assert resolved(success["content"]["application/json"]["schema"])["properties"]
+
+
+def test_the_outgoing_webhooks_are_described() -> None:
+    assert DOCUMENT["webhooks"].keys() == EVENT_TYPES.keys()
+
+
+def test_the_authorize_button_logs_in(psp: Psp) -> None:
+    account = psp.register()
+    flow = DOCUMENT["components"]["securitySchemes"]["Login"]["flows"]["password"]
+    # What Swagger UI sends: the whole form, with what its fields for a client hold, as a browser encodes it.
+    form = {"grant_type": "password", "username": account.email, "password": PASSWORD, "scope": "", "client_id": ""}
+    headers = {"Accept": "application/json, text/plain, */*", "X-Requested-With": "XMLHttpRequest"}
+
+    answer = psp.client.post(urljoin("/docs", flow["tokenUrl"]), data=form, headers=headers)
+
+    assert answer.status_code == 200, answer.text
+    token = answer.json()["access_token"]
+    assert answer.json()["token_type"] == "bearer"
+    opened = psp.get("/protected", headers={"Authorization": f"Bearer {token}"})
+    assert opened.json()["userId"] == account.id

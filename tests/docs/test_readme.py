@@ -1,0 +1,102 @@
+"""README.md: the walk is run, the settings and the links are compared."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from core.config import Settings
+from tests.conftest import Server, free_port
+from tests.docs.markdown import ROOT, blocks, code, read, rows, section
+
+WALK = section(read("README.md"), "## A five-minute walk")
+PAGES = sorted(
+    [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("docs/decisions/*.md")], key=lambda page: page.name
+)
+
+
+@pytest.fixture(scope="module")
+def printed(server: Server) -> str:
+    """What the walk printed, its blocks run one after the other in one shell, as they are pasted."""
+    script = "\n".join(blocks(WALK, "bash"))
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", "-eu", "-o", "pipefail", "-c", script],
+        cwd=ROOT,
+        env={**os.environ, "PATH": path, "PSP": server.url, "HOOK_PORT": str(free_port())},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_the_walk_runs_as_it_stands(printed: str) -> None:
+    assert '"message":"User registered successfully."' in printed
+    assert '"role":"merchant"' in printed
+    assert '"status":"pending"' in printed
+    assert "idempotent-replayed: true" in printed
+    assert '"totalTransactions":1' in printed
+    assert "refused" not in printed
+
+
+def test_the_walk_ends_with_the_webhooks_that_the_readme_shows(printed: str) -> None:
+    def told(text: str) -> set[str]:
+        lines = re.findall(r"^\[webhook\] (payment\.\w+): txn_\w+ (is \w+) \(verified by X-Signature", text, re.M)
+        return {" ".join(line) for line in lines}
+
+    (shown,) = (block for block in blocks(WALK, "text") if "[webhook]" in block)
+    assert told(printed) == told(shown)
+    assert len(told(shown)) == 3
+    assert "X-Signature and Standard Webhooks)" in printed
+
+
+def test_the_walks_only_knobs_are_the_two_that_it_names() -> None:
+    first = blocks(WALK, "bash")[0].splitlines()
+
+    assert first[:2] == ["PSP=${PSP:-http://127.0.0.1:8000}", "HOOK_PORT=${HOOK_PORT:-4242}"]
+
+
+def test_the_commands_of_the_readme_exist() -> None:
+    text = read("README.md")
+    makefile = read("Makefile")
+    for target in re.findall(r"^make (\w+)", text, re.MULTILINE):
+        assert f"\n{target}:" in makefile
+    shown = subprocess.run(
+        [sys.executable, "cli.py", "--help"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    for command in re.findall(r"python cli\.py ([a-z-]+)", text):
+        assert command in shown
+
+
+def test_the_settings_are_those_of_the_application() -> None:
+    documented = [name for row in rows(section(read("README.md"), "## Settings")) for name in row[0].split(", ")]
+
+    assert sorted(code(name).lower() for name in documented) == sorted(Settings.model_fields)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_the_links_of_a_page_lead_somewhere(page: Path) -> None:
+    text = page.read_text("utf-8")
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if target.startswith(("https://", "http://")):
+            continue
+        file, _, anchor = target.partition("#")
+        linked = (page.parent / file).resolve() if file else page
+        assert linked.exists(), target
+        if anchor:
+            headings = re.findall(r"^#+ (.+)$", linked.read_text("utf-8"), re.MULTILINE)
+            assert anchor in {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}, target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_the_files_that_a_page_names_exist(page: Path) -> None:
+    named = re.findall(
+        r"`((?:core|domain|schemas|repositories|services|workers|routers|tests)/[\w/]+\.py)`", page.read_text()
+    )
+
+    assert not [name for name in named if not (ROOT / name).exists()]
