@@ -14,4 +14,4 @@ def now() -> datetime:
 
 def rfc3339(moment: datetime) -> str:
     """`2026-11-21T07:25:01.123Z`: RFC 3339 in UTC, always with milliseconds."""
-    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds")[: -len("+00:00")] + "Z"

@@ -8,6 +8,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
+PATIENCE_S = 0.5
+
 K = TypeVar("K")
 V = TypeVar("V")
 
@@ -24,25 +26,40 @@ class Coalescer(Generic[K, V]):
         self._max_batch = max_batch
         self._waiting: list[tuple[K, asyncio.Future[V]]] = []
         self._task: asyncio.Task[None] | None = None
+        """Whose end is waited for; None where nothing is under way that is worth waiting for."""
+        self._running: set[asyncio.Task[None]] = set()
 
     async def __call__(self, item: K) -> V:
         future: asyncio.Future[V] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, future))
         if self._task is None:
-            # A task starts once the callbacks that are ready now have run, so those that become ready in the
-            # same turn of the loop share the batch. It is not the caller's: a caller that goes away ends nothing.
-            self._task = asyncio.create_task(self._drain())
+            self._start()
         return await future
 
+    def _start(self) -> None:
+        # A task starts once the callbacks that are ready now have run, so those that become ready in the same turn of
+        # the loop share the batch. It is not the caller's: a caller that goes away ends nothing.
+        self._task = asyncio.create_task(self._drain())
+        self._running.add(self._task)
+        self._task.add_done_callback(self._running.discard)
+
     async def _drain(self) -> None:
-        try:
-            while self._waiting:
-                batch, self._waiting = self._waiting[: self._max_batch], self._waiting[self._max_batch :]
+        while self._waiting:
+            batch, self._waiting = self._waiting[: self._max_batch], self._waiting[self._max_batch :]
+            patience = asyncio.get_running_loop().call_later(PATIENCE_S, self._go_ahead)
+            try:
                 await self._settle(batch)
-        finally:
-            self._task = None
-            for _, future in self._waiting:
-                future.cancel()
+            finally:
+                patience.cancel()
+            if self._task is not asyncio.current_task():
+                return  # those who came later have gone ahead
+        self._task = None
+
+    def _go_ahead(self) -> None:
+        """The batch under way takes long (the database is away, say): who comes now no longer waits for it."""
+        self._task = None
+        if self._waiting:
+            self._start()
 
     async def _settle(self, batch: list[tuple[K, asyncio.Future[V]]]) -> None:
         try:

@@ -19,7 +19,7 @@ MIN_HASH_COST = 4
 PRODUCTION_MIN_HASH_COST = 12
 DEVELOPMENT_RETRY_S = (1.0, 2.0, 4.0, 8.0, 16.0)
 PRODUCTION_RETRY_S = (5.0, 60.0, 300.0, 1800.0, 7200.0, 18000.0, 36000.0, 50400.0, 72000.0, 72000.0)
-_WELL_KNOWN_SECRETS = {"secret", "changeme", "change-me", "change_me", "password", "your-secret-key", "default"}
+_PLACEHOLDERS = ("changeme", "secretkey", "yoursecret", "supersecret", "password", "default", "insecure", "placeholder")
 
 CommaSeparated = Annotated[tuple[str, ...], NoDecode]
 
@@ -156,7 +156,8 @@ def load_settings() -> Settings:
 
 
 def _well_known(secret: str) -> bool:
-    return len(set(secret)) < 8 or any(secret.lower().strip() == known for known in _WELL_KNOWN_SECRETS)
+    letters = "".join(character for character in secret.lower() if character.isalnum())
+    return len(set(secret)) < 8 or any(placeholder in letters for placeholder in _PLACEHOLDERS)
 
 
 def _kept_secrets(path: Path) -> dict[str, str]:

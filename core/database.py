@@ -92,6 +92,10 @@ class Database:
     def __getitem__(self, collection: str) -> Collection:
         return self._database[collection]
 
+    def unacknowledged(self, collection: str) -> Collection:
+        """The collection, for writes whose outcome nobody waits for."""
+        return self._database.get_collection(collection, write_concern=WriteConcern(w=0))
+
     async def ping(self) -> None:
         """Return when MongoDB answers as a primary. Raises DriverError when it does not in time."""
         await self._database.command("ping")
@@ -126,6 +130,8 @@ class Database:
 
 async def insert_each(collection: Collection, documents: Sequence[Document]) -> list[bool | Exception]:
     """Insert all in one unordered batch. For each: True, or the DuplicateKey that kept it out."""
+    if not documents:
+        return []
     try:
         await collection.insert_many(documents, ordered=False)
     except BulkWriteError as error:

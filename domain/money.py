@@ -28,14 +28,10 @@ def to_minor(amount: Decimal, currency: str) -> int:
     exponent = EXPONENTS[currency]
     if amount.adjusted() + exponent > 13:  # before scaling, so that 1e999999 costs nothing
         raise AmountInvalid(f"The amount must be at most {MAX_AMOUNT_MINOR} minor units")
-    # Tell trailing zeros from decimals that count: 1.00 JPY is 1, and 1.01 JPY is none.
-    _, digits, power = amount.as_tuple()
-    assert isinstance(power, int)
-    significant = "".join(map(str, digits)).rstrip("0")
-    power += len(digits) - len(significant) + exponent
-    if power < 0:
+    amount_minor = int(amount.scaleb(exponent))
+    # 1.00 JPY is 1, and 1.01 JPY is no amount. Comparing is exact, so digits that scaling rounded away are noticed.
+    if Decimal(amount_minor).scaleb(-exponent) != amount:
         raise AmountInvalid(f"{currency} has {exponent} decimals; the amount has more")
-    amount_minor = int(significant) * int(10**power)
     if amount_minor > MAX_AMOUNT_MINOR:
         raise AmountInvalid(f"The amount must be at most {MAX_AMOUNT_MINOR} minor units")
     return amount_minor

@@ -68,8 +68,8 @@ class Payment:
     amount_refunded_minor: int = 0
     due_at: datetime | None = None
     """When a worker goes on with it (business time); None while nothing happens by itself."""
-    sequence: int = 0
-    """The number of its latest event. Events of one payment are numbered from 1 without gaps."""
+    sequence: int = 1
+    """The number of its latest event. Events of one payment are numbered without gaps; the first is its creation."""
     version: int = 1
     """Goes up with every change; a change is written on condition that it is still the one that was read."""
     deleted: bool = False
@@ -94,8 +94,7 @@ class Change:
 
 def create(payment: Payment) -> Change:
     """The first change: a payment appears, with its first event."""
-    created = replace(payment, sequence=1)
-    return Change(created, (PaymentEvent("payment.created", 1, created),))
+    return Change(payment, (PaymentEvent("payment.created", payment.sequence, payment),))
 
 
 def begin_processing(payment: Payment, now: datetime) -> Change:

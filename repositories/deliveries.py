@@ -131,11 +131,7 @@ class DeliveryRepository:
 
     async def give_back(self, leased: Sequence[LeasedDelivery]) -> None:
         """End these leases without an attempt."""
-        if leased:
-            await self._deliveries.bulk_write(
-                [UpdateOne({"_id": one.id, "lease_token": one.token}, {"$unset": leases.RELEASE}) for one in leased],
-                ordered=False,
-            )
+        await leases.release(self._deliveries, [(one.id, one.token) for one in leased])
 
     async def count_by_state(self) -> dict[str, int]:
         rows = await self._deliveries.aggregate([{"$group": {"_id": "$state", "count": {"$sum": 1}}}]).to_list(None)

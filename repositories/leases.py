@@ -5,13 +5,21 @@ What is done under a lease is written on condition that the lease's token is sti
 """
 
 import secrets
+from collections.abc import Sequence
 
-from core.database import Collection, Document
+from core.database import Collection, Document, UpdateOne
 
 FREE = {"$expr": {"$lte": ["$lease_until", "$$NOW"]}}
 """No lease, or one that has ended. (A missing field sorts before every date.)"""
 
 RELEASE = {"lease_token": "", "lease_until": ""}
+
+
+async def release(collection: Collection, leased: Sequence[tuple[str, str]]) -> None:
+    """End leases, given as (id, token), without having done anything."""
+    if leased:
+        updates = [UpdateOne({"_id": row_id, "lease_token": token}, {"$unset": RELEASE}) for row_id, token in leased]
+        await collection.bulk_write(updates, ordered=False)
 
 
 async def take(

@@ -1,12 +1,12 @@
 """Cursor pages: stable while rows are added, at a cost that does not grow with the collection."""
 
-import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Generic, TypeVar
 
+from core import json_codec
 from core.database import ASCENDING, DESCENDING, Collection, Document
 
 EXACT_TOTAL = 1000
@@ -72,8 +72,8 @@ async def read_page(
 def _cursor(sort: Sort, row: Document) -> str:
     value = row[sort.field]
     number = (value - _EPOCH) // timedelta(milliseconds=1) if isinstance(value, datetime) else value
-    text = json.dumps([sort.field, int(sort.descending), number, row["_id"]], separators=(",", ":"))
-    return urlsafe_b64encode(text.encode()).decode("ascii").rstrip("=")
+    position = json_codec.dumps([sort.field, int(sort.descending), number, row["_id"]])
+    return urlsafe_b64encode(position).decode("ascii").rstrip("=")
 
 
 def _after(sort: Sort, cursor: str) -> Document:
@@ -93,7 +93,7 @@ def _after(sort: Sort, cursor: str) -> Document:
 
 def _decode(cursor: str) -> tuple[str, int, int, str]:
     try:
-        field, descending, number, last_id = json.loads(urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+        field, descending, number, last_id = json_codec.loads(urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
     except (ValueError, TypeError):
         raise CursorInvalid("The cursor is not one that this list gave out") from None
     kinds = (type(field), type(descending), type(number), type(last_id))

@@ -4,6 +4,7 @@ The document holds the payment, the events that its changes caused and that are 
 idempotency needs: the first answer of the charge (`claim`) and of later commands (`claims`).
 """
 
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -164,26 +165,33 @@ class PaymentRepository:
         return row["due_at"] if row else None
 
     async def save_leased(self, writes: Sequence[tuple[Write, str]], *, release: bool) -> set[str]:
-        """Write a batch of changes, each only while its lease's token stands. The ids of those that were written."""
+        """Write a batch of changes, each only while its lease's token stands; with `release`, end the leases.
+
+        Returns the ids of those that were written. The lease of one that was not (somebody else has changed the
+        payment meanwhile) is ended, so that it is taken on again as it is now.
+        """
+        if not writes:
+            return set()
+        # A batch tells only how many were written. The mark tells which: another's change leaves none of ours, however
+        # much it looks like ours (a cancellation gives the same version).
+        mark = secrets.token_hex(8)
         updates = []
         for write, token in writes:
             condition, update = _compare_and_set(write)
+            update["$set"]["written_by"] = mark
             if release:
                 update["$unset"] = {**update.get("$unset", {}), **leases.RELEASE}
             updates.append(UpdateOne({**condition, "lease_token": token}, update))
-        if not updates:
-            return set()
         result = await self._payments.bulk_write(updates, ordered=False)
+        ids = [write.after.id for write, _ in writes]
         if result.matched_count == len(updates):
-            return {write.after.id for write, _ in writes}
-        expected = {write.after.id: write.after.version for write, _ in writes}
-        rows = self._payments.find({"_id": {"$in": list(expected)}}, {"version": 1, "lease_token": 1})
-        tokens = {write.after.id: token for write, token in writes}
-        return {
-            row["_id"]
-            async for row in rows
-            if row["version"] == expected[row["_id"]] and (release or row.get("lease_token") == tokens[row["_id"]])
-        }
+            return set(ids)
+        rows = self._payments.find({"_id": {"$in": ids}, "written_by": mark}, {"_id": 1})
+        written = {row["_id"] for row in await rows.to_list(None)}
+        await leases.release(
+            self._payments, [(write.after.id, token) for write, token in writes if write.after.id not in written]
+        )
+        return written
 
     async def unpublished(self, limit: int) -> list[Unpublished]:
         rows = (

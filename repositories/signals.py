@@ -12,9 +12,11 @@ from core.database import Database
 class SignalRepository:
     def __init__(self, database: Database):
         self._signals = database["signals"]
+        # A hint that is lost costs a second, so nobody waits for its acknowledgement.
+        self._unacknowledged = database.unacknowledged("signals")
 
     async def send(self) -> None:
-        await self._signals.update_one({"_id": "work"}, {"$inc": {"count": 1}}, upsert=True)
+        await self._unacknowledged.update_one({"_id": "work"}, {"$inc": {"count": 1}}, upsert=True)
 
     async def watch(self) -> AsyncIterator[None]:
         """Yields whenever a signal came, until the connection fails."""

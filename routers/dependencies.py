@@ -1,12 +1,13 @@
-"""What a route can ask for, as types: the caller, the services, the headers."""
+"""What a route can ask for, as types: the caller, the services, and how a command is to be carried out."""
 
 import re
-from typing import Annotated
+from dataclasses import dataclass
+from typing import Annotated, Any
 
-from fastapi import Depends, Header, Request
+from fastapi import Depends, Request
 
 from core.errors import InvalidRequest
-from routers.route import caller_of
+from routers.route import caller_of, psp_of
 from services.caller import Caller
 from services.payments import MAX_WAIT_S
 from services.psp import Psp
@@ -15,23 +16,40 @@ _PRINTABLE = re.compile(r"[\x20-\x7e]{1,255}", re.ASCII)
 _WAIT = re.compile(r"(?:^|,)\s*wait\s*=\s*\"?([0-9]{1,6})\"?\s*(?:$|[,;])", re.IGNORECASE | re.ASCII)
 
 
+@dataclass(frozen=True, slots=True)
+class Command:
+    """Somebody asks for something that creates or moves money."""
+
+    psp: Psp
+    caller: Caller
+    idempotency_key: str | None
+    wait_s: float
+    """How long to wait for the final state; 0 for an answer at once."""
+
+
 async def _caller(request: Request) -> Caller:
     return caller_of(request)
 
 
 async def _psp(request: Request) -> Psp:
-    psp: Psp = request.app.state.psp
-    return psp
+    return psp_of(request)
 
 
-async def _idempotency_key(
-    key: Annotated[
-        str | None,
-        Header(alias="Idempotency-Key", description="1–255 printable characters: repeat a request safely"),
-    ] = None,
-) -> str | None:
-    if key is None:
-        return None
+async def _command(request: Request) -> Command:
+    # One dependency that reads its headers itself: this is the hot path, and each dependency or header that FastAPI
+    # resolves costs as much as signing a webhook.
+    headers = request.headers
+    key, preference = headers.get("idempotency-key"), headers.get("prefer")
+    return Command(
+        psp_of(request),
+        caller_of(request),
+        None if key is None else _idempotency_key(key),
+        _wait_s(preference) if preference else 0.0,
+    )
+
+
+def _idempotency_key(key: str) -> str:
+    """The key, bare or in the quotes of a structured header (RFC 8941)."""
     bare = key[1:-1] if len(key) >= 2 and key[0] == key[-1] == '"' else key
     if not _PRINTABLE.fullmatch(bare):
         problem = {"type": "value_error", "loc": ("header", "Idempotency-Key"), "input": key}
@@ -39,18 +57,21 @@ async def _idempotency_key(
     return bare
 
 
-async def _wait_s(
-    prefer: Annotated[
-        str | None,
-        Header(description=f"`wait=N` (RFC 7240) waits up to N seconds, at most {MAX_WAIT_S}, for the final state"),
-    ] = None,
-) -> float:
+def _wait_s(preference: str) -> float:
     # A preference that is not understood is ignored (RFC 7240, section 2).
-    wait = _WAIT.search(prefer) if prefer else None
+    wait = _WAIT.search(preference)
     return min(float(wait[1]), MAX_WAIT_S) if wait else 0.0
 
 
+def _header(name: str, description: str) -> dict[str, Any]:
+    return {"in": "header", "name": name, "required": False, "schema": {"type": "string"}, "description": description}
+
+
+IDEMPOTENCY_KEY_HEADER = _header("Idempotency-Key", "1–255 printable characters: repeat a request safely")
+PREFER_HEADER = _header(
+    "Prefer", f"`wait=N` (RFC 7240) waits up to N seconds, at most {MAX_WAIT_S}, for the final state"
+)
+
 CallerDep = Annotated[Caller, Depends(_caller)]
 PspDep = Annotated[Psp, Depends(_psp)]
-IdempotencyKeyDep = Annotated[str | None, Depends(_idempotency_key)]
-WaitDep = Annotated[float, Depends(_wait_s)]
+CommandDep = Annotated[Command, Depends(_command)]

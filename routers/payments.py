@@ -14,7 +14,7 @@ from core.errors import (
 from domain.payments import Payment
 from repositories.pages import Page
 from routers.conditional import conditional
-from routers.dependencies import CallerDep, IdempotencyKeyDep, PspDep, WaitDep
+from routers.dependencies import IDEMPOTENCY_KEY_HEADER, PREFER_HEADER, CallerDep, CommandDep, PspDep
 from routers.roles import API
 from routers.route import PspRoute, documented
 from schemas.common import EmptyBody
@@ -41,13 +41,13 @@ NOTHING_MATCHES = "No transactions found matching the query for this user."
     status_code=201,
     response_model=PaymentOut,
     responses=documented(IdempotencyKeyReused),
+    openapi_extra={"parameters": [IDEMPOTENCY_KEY_HEADER, PREFER_HEADER]},
 )
-async def charge(
-    psp: PspDep, caller: CallerDep, idempotency_key: IdempotencyKeyDep, wait_s: WaitDep, body: ChargeRequest
-) -> Response:
+async def charge(command: CommandDep, body: ChargeRequest) -> Response:
     """Charge a customer. The payment is `pending` and completes after the processing delay; with `webhookUrl`, each
     step is told there. With an `Idempotency-Key` the same request can be repeated safely."""
-    return _answer(await psp.payments.charge(caller, body, idempotency_key=idempotency_key, wait_s=wait_s))
+    payments, key = command.psp.payments, command.idempotency_key
+    return _answer(await payments.charge(command.caller, body, idempotency_key=key, wait_s=command.wait_s))
 
 
 @router.get("/all", response_model=PaymentPage, responses=documented(NotFound))
@@ -82,16 +82,12 @@ async def amend_payment(psp: PspDep, caller: CallerDep, payment_id: str, body: P
     "/{payment_id}/cancel",
     response_model=PaymentOut,
     responses=documented(NotFound, InvalidState, IdempotencyKeyReused),
+    openapi_extra={"parameters": [IDEMPOTENCY_KEY_HEADER]},
 )
-async def cancel_payment(
-    psp: PspDep,
-    caller: CallerDep,
-    payment_id: str,
-    idempotency_key: IdempotencyKeyDep,
-    body: EmptyBody | None = None,
-) -> Response:
+async def cancel_payment(command: CommandDep, payment_id: str, body: EmptyBody | None = None) -> Response:
     """Call a payment off before any money has moved."""
-    return _answer(await psp.payments.cancel(caller, payment_id, idempotency_key=idempotency_key))
+    payments = command.psp.payments
+    return _answer(await payments.cancel(command.caller, payment_id, idempotency_key=command.idempotency_key))
 
 
 def page_response(caller: Caller, page: Page[Payment], nothing_found: str) -> Response:

@@ -100,10 +100,12 @@ def _shown_problem(one: dict[str, Any]) -> dict[str, Any]:
 
 
 def _may_be_shown(one: dict[str, Any]) -> bool:
-    """An input is echoed unless it could carry a secret: by its name, because it holds other values, or because its
-    field is unknown (a misspelt `password`)."""
+    """An input is echoed unless it could carry a secret: by its name, because it holds other values or is the whole
+    body, or because its field is unknown (a misspelt `password`)."""
     if one["input"] == "":
         return True
+    if tuple(one["loc"]) == ("body",):
+        return False
     named_like_a_secret = any(str(part).lower() in _SECRET_FIELDS for part in one["loc"])
     return not named_like_a_secret and not isinstance(one["input"], dict | list) and one["type"] != "extra_forbidden"
 

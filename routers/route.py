@@ -11,6 +11,7 @@ from typing import Any
 
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.routing import Match
 from starlette.types import Scope
@@ -155,6 +156,12 @@ def caller_of(request: Request) -> Caller:
     return caller
 
 
+def psp_of(request: Request) -> Psp:
+    """The product that this application serves."""
+    psp: Psp = request.app.state.psp
+    return psp
+
+
 async def _read_nothing(request: JsonRequest) -> None:
     pass
 
@@ -178,6 +185,10 @@ async def _read_form(request: JsonRequest) -> None:
     media_type = _media_type(request)
     if media_type not in (None, *_FORM_TYPES) or (await request.body() and media_type is None):
         raise UnsupportedMediaType("Unsupported media type. Send the body as application/x-www-form-urlencoded.")
+    try:
+        await request.form()
+    except (HTTPException, ValueError):
+        raise InvalidRequest([{"type": "value_error", "loc": ("body",), "msg": "Form decode error"}]) from None
 
 
 def _media_type(request: Request) -> str | None:
@@ -200,11 +211,11 @@ async def _by_token(request: Request) -> Caller | None:
     scheme, _, token = header.partition(" ")
     if scheme.lower() != "bearer" or not token.strip() or " " in token.strip():
         raise TokenMalformed
-    return await _psp(request).sessions.authenticate(token.strip())
+    return await psp_of(request).sessions.authenticate(token.strip())
 
 
 async def _by_key(request: Request) -> Caller | None:
-    return await _psp(request).api_keys.authenticate(request.headers.get("x-api-key"))
+    return await psp_of(request).api_keys.authenticate(request.headers.get("x-api-key"))
 
 
 async def _by_both(request: Request) -> Caller | None:
@@ -221,11 +232,6 @@ _AUTHENTICATORS: dict[Needs, Callable[[Request], Awaitable[Caller | None]]] = {
     Needs.API_KEY: _by_key,
     Needs.BOTH: _by_both,
 }
-
-
-def _psp(request: Request) -> Psp:
-    psp: Psp = request.app.state.psp
-    return psp
 
 
 def _refuse_parameters(request: Request) -> None:

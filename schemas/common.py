@@ -5,7 +5,16 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    WithJsonSchema,
+    model_validator,
+)
 from pydantic.alias_generators import to_camel
 from pydantic.config import JsonDict
 from pydantic_core import PydanticKnownError
@@ -21,6 +30,15 @@ class RequestModel(BaseModel):
     """What a client sends. camelCase names; a field that is not known is an error, so no typo passes silently."""
 
     model_config = ConfigDict(alias_generator=to_camel, extra="forbid", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_an_object(cls, value: object) -> object:
+        # FastAPI reads the attributes of whatever it is given, and a number that has become a Decimal has some: a
+        # body of `1.5` would pass for an object without fields.
+        if not isinstance(value, dict):
+            raise PydanticKnownError("model_attributes_type")
+        return value
 
 
 class ResponseModel(BaseModel):

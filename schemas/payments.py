@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from decimal import Decimal
 from enum import StrEnum
+from functools import cached_property
 from typing import Any, Literal, Self
 
 from pydantic import ConfigDict, Field, ValidationInfo, field_validator
@@ -69,14 +70,14 @@ class ChargeRequest(RequestModel):
                 raise ValueError(str(error)) from None
         return value
 
-    @property
+    @cached_property
     def amount_minor(self) -> int:
         return money.to_minor(self.payment_amount, self.currency)
 
     def fingerprint_source(self) -> dict[str, Any]:
-        """The fields that were sent, in one form for each meaning (`usd` is `USD`, 1.50 is 1.5)."""
-        sent = self.model_dump(mode="json", exclude_unset=True, exclude={"payment_amount"})
-        return {**sent, "amount_minor": self.amount_minor}
+        """What was asked for, in one form for each meaning: `usd` is `USD`, 1.50 is 1.5, and null is absent."""
+        fields = {**vars(self), "payment_amount": None, "amount_minor": self.amount_minor}
+        return {name: value for name, value in fields.items() if value is not None}
 
 
 class PaymentPatch(RequestModel):

@@ -1,5 +1,8 @@
 """Emptying outboxes: events become visible, and a delivery is made for each target that wants them."""
 
+import logging
+from dataclasses import dataclass
+
 from core import ids
 from domain.origins import origin
 from repositories.deliveries import DeliveryRepository, NewDelivery
@@ -9,6 +12,7 @@ from schemas.events import event_body
 from services.signals import Signals
 
 BATCH = 250
+_LOG = logging.getLogger(__name__)
 
 
 class Publishing:
@@ -29,15 +33,31 @@ class Publishing:
         batch = await self._payments.unpublished(BATCH)
         if not batch:
             return 0
-        await self._events.insert_missing([_record(one, event) for one in batch for event in one.events])
-        deliveries = [
-            _delivery(one.owner_id, one.webhook_url, event) for one in batch if one.webhook_url for event in one.events
-        ]
-        if deliveries:
+        made = [publication for one in batch if (publication := _publication(one)) is not None]
+        await self._events.insert_missing([event for publication in made for event in publication.events])
+        if deliveries := [delivery for publication in made for delivery in publication.deliveries]:
             await self._deliveries.insert_missing(deliveries)
             self._signals.deliveries.set()
-        await self._payments.mark_published(batch)
-        return len(batch)
+        await self._payments.mark_published([publication.source for publication in made])
+        return len(made)
+
+
+@dataclass(frozen=True, slots=True)
+class _Publication:
+    source: Unpublished
+    events: list[EventRecord]
+    deliveries: list[NewDelivery]
+
+
+def _publication(one: Unpublished) -> _Publication | None:
+    """What an outbox becomes; None where it cannot be read, which must keep nobody else's from being published."""
+    try:
+        url = one.webhook_url
+        deliveries = [_delivery(one.owner_id, url, event) for event in one.events] if url else []
+        return _Publication(one, [_record(one, event) for event in one.events], deliveries)
+    except Exception:
+        _LOG.exception("the outbox of %s cannot be published and is left as it is", one.payment_id)
+        return None
 
 
 def _record(one: Unpublished, event: OutboxEvent) -> EventRecord:

@@ -16,6 +16,12 @@ def shared_psp(server: Server) -> Iterator[Psp]:
         yield Psp(client, ADMIN_EMAIL, ADMIN_PASSWORD)
 
 
+@pytest.fixture
+def psp(shared_psp: Psp) -> Psp:
+    """The same client: a new one a test would load the machine's certificates each time, for plain HTTP."""
+    return shared_psp
+
+
 @pytest.fixture(scope="module")
 def user(shared_psp: Psp) -> Account:
     return shared_psp.register("user")

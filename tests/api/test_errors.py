@@ -54,7 +54,6 @@ def test_a_request_id_that_is_no_plain_word_is_replaced(shared_psp: Psp, given: 
     assert REQUEST_ID.fullmatch(answer.headers["x-request-id"])
 
 
-@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "PATCH", "OPTIONS", "TRACE"])
 @pytest.mark.parametrize(
     "path",
     [
@@ -71,12 +70,10 @@ def test_a_request_id_that_is_no_plain_word_is_replaced(shared_psp: Psp, given: 
         "/api/v2/status",
     ],
 )
-def test_an_unknown_path_is_a_404_for_every_method(shared_psp: Psp, method: str, path: str) -> None:
-    answer = shared_psp.client.request(method, path)
-
-    assert answer.status_code == 404
-    if method != "HEAD":
-        assert_problem(answer, 404, "not_found", "Not Found")
+def test_an_unknown_path_is_a_404_for_every_method(shared_psp: Psp, path: str) -> None:
+    assert shared_psp.client.head(path).status_code == 404
+    for method in ("GET", "POST", "PUT", "PATCH", "OPTIONS", "TRACE"):
+        assert_problem(shared_psp.client.request(method, path), 404, "not_found", "Not Found")
 
 
 @pytest.mark.parametrize(
@@ -131,17 +128,17 @@ JSON_ROUTES = [
 ]
 
 
-@pytest.mark.parametrize(("method", "path"), JSON_ROUTES)
 @pytest.mark.parametrize(
     "media_type",
     ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", "text/x+json", "json", "", "\u00e9"],
 )
-def test_another_media_type_is_a_415(shared_psp: Psp, method: str, path: str, media_type: str) -> None:
-    headers = {"Content-Type": media_type.encode("latin-1")}
-    answer = shared_psp.client.request(method, API + path, content=b"{broken", headers=headers)  # type: ignore[arg-type]
+def test_another_media_type_is_a_415(shared_psp: Psp, media_type: str) -> None:
+    headers: Any = {"Content-Type": media_type.encode("latin-1")}
+    for method, path in JSON_ROUTES:
+        answer = shared_psp.client.request(method, API + path, content=b"{broken", headers=headers)
 
-    sentence = "Unsupported media type. Send the body as application/json."
-    assert_problem(answer, 415, "unsupported_media_type", sentence)
+        sentence = "Unsupported media type. Send the body as application/json."
+        assert_problem(answer, 415, "unsupported_media_type", sentence)
 
 
 @pytest.mark.parametrize("media_type", ["application/json; charset=utf-8", "Application/JSON", "application/x+json"])
@@ -162,14 +159,14 @@ def test_the_login_form_is_no_json(shared_psp: Psp) -> None:
     assert_problem(answer, 415, "unsupported_media_type", sentence)
 
 
-@pytest.mark.parametrize(("method", "path"), [*JSON_ROUTES, ("POST", "/auth/token")])
-@pytest.mark.parametrize("size", [64 * 1024 + 1, 3_000_000])
-def test_a_body_over_64_kib_is_a_413(shared_psp: Psp, method: str, path: str, size: int) -> None:
-    form = path == "/auth/token"
-    headers = {"Content-Type": "application/x-www-form-urlencoded" if form else "application/json"}
-    answer = shared_psp.client.request(method, API + path, content=b" " * size, headers=headers)
+@pytest.mark.parametrize("size", [64 * 1024 + 1, 1_000_000])
+def test_a_body_over_64_kib_is_a_413(shared_psp: Psp, size: int) -> None:
+    for method, path in (*JSON_ROUTES, ("POST", "/auth/token")):
+        media_type = "application/x-www-form-urlencoded" if path == "/auth/token" else "application/json"
+        headers = {"Content-Type": media_type}
+        answer = shared_psp.client.request(method, API + path, content=b" " * size, headers=headers)
 
-    assert_problem(answer, 413, "body_too_large", "The request body is larger than 64 KiB.")
+        assert_problem(answer, 413, "body_too_large", "The request body is larger than 64 KiB.")
 
 
 def test_a_body_that_does_not_say_its_length_is_counted(shared_psp: Psp) -> None:

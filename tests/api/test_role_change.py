@@ -144,21 +144,16 @@ def test_an_operator_makes_another_system_admin(house: House) -> None:
     assert (made.returncode, made.stdout) == (0, "system_admin second@system.local made.\n")
     assert house.psp.login("second@system.local", "another-long-password").json()["role"] == "system_admin"
 
-    shown = house.create_admin("third@system.local")
-    password = shown.stdout.rpartition("Password, shown this once: ")[2].strip()
-    assert house.psp.login("third@system.local", password).json()["role"] == "system_admin"
-
-    taken = house.create_admin("SECOND@system.local", "another-long-password")
+    taken = house.create_admin("SECOND@system.local")
     assert (taken.returncode, taken.stderr) == (2, "Error: User with this email already exists.\n")
-    assert len(house.system_admins()) == 3
+    assert len(house.system_admins()) == 2
 
 
-@pytest.mark.parametrize("moves", ["delete delete", "demote demote", "delete demote"])
-def test_of_two_system_admins_that_remove_each_other_at_once_one_always_remains(house: House, moves: str) -> None:
+def test_of_two_system_admins_that_remove_each_other_at_once_one_always_remains(house: House) -> None:
     session = house.psp.login(ADMIN_EMAIL, ADMIN_PASSWORD).json()
     ruler_id, ruler = session["userId"], {"Authorization": f"Bearer {session['access_token']}"}
-    first_move, second_move = (getattr(house, move) for move in moves.split())
-    for _ in range(15):
+    moves = [(house.delete, house.delete), (house.demote, house.demote), (house.delete, house.demote)]
+    for first_move, second_move in moves * 12:
         rival = house.psp.register("user")
         # The API makes no system_admin, and the command line takes a second to start.
         house.database.users.update_one({"_id": rival.id}, {"$set": {"role": "system_admin"}})

@@ -76,7 +76,7 @@ AFTER = {Status.PROCESSING, Status.COMPLETED, Status.PARTIALLY_REFUNDED, Status.
 
 
 def test_a_payment_begins_with_its_first_event() -> None:
-    change = create(replace(payment(Status.PENDING), sequence=0, version=1))
+    change = create(replace(payment(Status.PENDING), sequence=1, version=1))
 
     (event,) = change.events
     assert (event.type, event.sequence, event.payment) == ("payment.created", 1, change.payment)

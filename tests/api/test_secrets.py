@@ -1,0 +1,90 @@
+"""No secret stands in plain text anywhere in the database: not in a collection, not in the oplog, not in the log."""
+
+import secrets
+from base64 import b64decode
+from typing import Any
+
+import pytest
+from bson.raw_bson import RawBSONDocument
+from pymongo import MongoClient
+from pymongo.collection import Collection
+
+from domain.signing import plain_signature
+from tests.conftest import ADMIN_PASSWORD, Server
+from tests.factories import Account, Psp
+from tests.receiver import Receiver
+
+
+def raw(collection: Collection[Any], query: dict[str, Any] | None = None) -> list[bytes]:
+    options = collection.codec_options.with_options(document_class=RawBSONDocument)
+    return [document.raw for document in collection.with_options(options).find(query or {})]
+
+
+@pytest.fixture
+def known_secrets(psp: Psp, receiver: Receiver) -> dict[str, str]:
+    """The secrets of an account that has done everything that can be done."""
+    password = secrets.token_urlsafe(24)
+    account = psp.register("merchant", password=password)
+    found = {"access token": account.token, "refresh token": account.refresh_token}
+    exercise(psp, account, receiver)
+    again = psp.login(account.email, password).json()
+    form = psp.post("/auth/token", data={"username": account.email, "password": password}).json()
+    refreshed = psp.post("/users/refresh", json={"refresh_token": again["refresh_token"]}).json()
+    psp.post("/users/refresh", json={"refresh_token": again["refresh_token"]})
+    psp.post("/users/logout", headers={"Authorization": f"Bearer {form['access_token']}"})
+    wrong = secrets.token_urlsafe(24)
+    psp.login(account.email, wrong)
+    psp.post("/users/register", json={"name": "x", "email": "no", "password": wrong, "Password": wrong})
+    psp.delete(f"/users/{account.id}", headers=psp.root())
+    for number, session in enumerate((again, form, refreshed)):
+        found |= {f"access token {number}": session["access_token"]}
+        found |= {f"refresh token {number}": session["refresh_token"]}
+    return {
+        **found,
+        "password": password,
+        "password that was wrong": wrong,
+        "first admin's password": ADMIN_PASSWORD,
+        "API key": account.api_key,
+        "webhook secret": account.webhook_secret,
+    }
+
+
+def exercise(psp: Psp, account: Account, receiver: Receiver) -> None:
+    payment = psp.completed(account, webhookUrl=receiver.url, metadata={"a": "b"}, details="d", reference="r")
+    receiver.wait_for(3)
+    again = psp.charge(account, {"Idempotency-Key": "k"})
+    psp.post(f"/payments/{again.json()['id']}/cancel", headers={**account.key, "Idempotency-Key": "k"})
+    psp.patch(f"/payments/{payment['id']}", json={"details": "new"}, headers=account.key)
+    psp.get("/payments/query", headers=account.both)
+    body = b'{"id": "evt_1", "event": "x", "data": {}}'
+    signature = {"X-Signature": plain_signature(account.webhook_secret, body), "Content-Type": "application/json"}
+    assert psp.post("/webhook-receive", content=body, headers={**account.key, **signature}).status_code == 200
+    psp.delete(f"/transactions/{payment['id']}", headers=account.bearer)
+
+
+def test_no_secret_is_in_the_database_the_oplog_or_the_log(
+    known_secrets: dict[str, str], mongo: MongoClient[dict[str, Any]], server: Server
+) -> None:
+    places = {name: raw(mongo["tests"][name]) for name in mongo["tests"].list_collection_names()}
+    places["oplog"] = raw(mongo.local["oplog.rs"], {"ns": {"$in": ["admin.$cmd", "tests.$cmd"]}})
+    places["oplog"] += raw(mongo.local["oplog.rs"], {"ns": {"$regex": "^tests\\."}})
+    places["log"] = [server.log.read_bytes()]
+
+    assert len(places["users"]) > 0
+    assert len(places["oplog"]) > len(places["payments"])
+    leaks = [
+        (kind, place)
+        for place, documents in places.items()
+        for kind, secret in known_secrets.items()
+        if any(secret.encode() in document for document in documents)
+    ]
+    assert leaks == []
+
+
+def test_the_inner_bytes_of_a_webhook_secret_are_not_in_the_database_either(
+    psp: Psp, mongo: MongoClient[dict[str, Any]]
+) -> None:
+    account = psp.register("merchant")
+    inner = b64decode(account.webhook_secret.removeprefix("whsec_"))
+
+    assert not any(inner in document for document in raw(mongo["tests"].users))

@@ -1,0 +1,150 @@
+"""Whether the service works, and what clients read while MongoDB is away."""
+
+import json
+import re
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+
+from tests.conftest import Server
+from tests.factories import Account, Psp
+
+MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
+
+
+class Wire:
+    """The way to MongoDB, which can be cut and mended."""
+
+    def __init__(self, host: str, port: int):
+        self._target = (host, port)
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        self._whole = threading.Event()
+        self._whole.set()
+        self._open: list[socket.socket] = []
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def cut(self) -> None:
+        self._whole.clear()
+        for connection in self._open:
+            connection.close()
+        self._open.clear()
+
+    def mend(self) -> None:
+        self._whole.set()
+
+    def close(self) -> None:
+        self._listener.close()
+        self.cut()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                near, _ = self._listener.accept()
+            except OSError:
+                return
+            if not self._whole.is_set():
+                near.close()
+                continue
+            far = socket.create_connection(self._target)
+            self._open += [near, far]
+            for source, sink in ((near, far), (far, near)):
+                threading.Thread(target=_copy, args=(source, sink), daemon=True).start()
+
+
+def _copy(source: socket.socket, sink: socket.socket) -> None:
+    with suppress(OSError):
+        while chunk := source.recv(65536):
+            sink.sendall(chunk)
+    for end in (source, sink):
+        with suppress(OSError):
+            end.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.fixture
+def wire(mongo_uri: str) -> Iterator[Wire]:
+    address = urlsplit(mongo_uri)
+    assert address.hostname is not None
+    assert address.port is not None
+    wire = Wire(address.hostname, address.port)
+    yield wire
+    wire.close()
+
+
+def test_the_status_is_that_of_the_contract(psp: Psp) -> None:
+    answer = psp.get("/status")
+
+    assert answer.status_code == 200
+    status = answer.json()
+    metrics = status.pop("metrics")
+    assert status == {
+        "status": "ok",
+        "service": "Mock Payment Gateway",
+        "version": "v1.0.0",
+        "message": "All systems operational.",
+    }
+    assert set(metrics) == {"totalTransactions", "lastRestart"}
+    assert type(metrics["totalTransactions"]) is int
+    assert MOMENT.fullmatch(metrics["lastRestart"])
+
+
+def test_the_figures_follow_what_happens(psp: Psp) -> None:
+    before = psp.get("/status").json()["metrics"]
+    psp.charge(psp.register())
+    after = psp.get("/status").json()["metrics"]
+
+    assert after["totalTransactions"] > before["totalTransactions"]
+    assert after["lastRestart"] == before["lastRestart"]
+
+
+def test_nobody_needs_credentials_for_the_root_which_leads_to_the_documentation(psp: Psp) -> None:
+    root = psp.client.get("/")
+
+    assert root.status_code in (302, 303, 307, 308)
+    assert root.headers["location"] == "/docs"
+    assert psp.client.get("/docs").status_code == 200
+
+
+def test_without_mongodb_everything_is_a_503_that_says_so_and_comes_back_by_itself(
+    wire: Wire, start_server: Callable[..., Server], data_dir: Path, server: Server
+) -> None:
+    secrets = json.loads((data_dir / "secrets.json").read_text())
+    uri = f"mongodb://127.0.0.1:{wire.port}/?directConnection=true"
+    apart = start_server(MONGODB_URI=uri, **secrets)
+    with httpx.Client(base_url=apart.url, timeout=30, verify=False) as client:
+        psp = Psp(client, "", "")
+        account = psp.register("merchant")
+
+        wire.cut()
+        with ThreadPoolExecutor(5) as pool:
+            status = pool.submit(psp.get, "/status")
+            answers = list(pool.map(lambda ask: ask(), requests_of(psp, account)))
+        for answer in answers:
+            assert answer.status_code == 503
+            assert answer.headers["retry-after"]
+            assert answer.json()["code"] in ("database_unavailable", "outcome_unknown")
+            assert "127.0.0.1" not in answer.text
+        assert (status.result().status_code, status.result().json()["status"]) == (503, "degraded")
+        assert status.result().json()["metrics"]["totalTransactions"] == 0
+
+        wire.mend()
+        while psp.get("/status").status_code != 200:
+            time.sleep(0.05)
+        assert psp.completed(account)["status"] == "completed"
+        assert psp.get("/protected", headers=account.bearer).status_code == 200
+
+
+def requests_of(psp: Psp, account: Account) -> list[Callable[[], httpx.Response]]:
+    return [
+        lambda: psp.charge(account),
+        lambda: psp.get("/protected", headers=account.bearer),
+        lambda: psp.login(account.email),
+    ]

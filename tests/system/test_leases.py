@@ -1,0 +1,136 @@
+"""Leases on payments: a worker writes only what is still its own, and knows what it has written."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
+import pytest
+
+from core import clock
+from core.database import Database
+from domain import payments as rules
+from domain.payments import Payment, Status
+from repositories.deliveries import DeliveryRepository
+from repositories.events import EventRepository
+from repositories.payments import Leased, OutboxEvent, PaymentRepository, Write
+from repositories.signals import SignalRepository
+from services.processing import Processing
+from services.publishing import Publishing
+from services.signals import Signals
+
+
+@pytest.fixture
+async def database(mongo_uri: str) -> AsyncIterator[Database]:
+    database = Database(mongo_uri, "leases_test")
+    yield database
+    await database.drop()
+    database.close()
+
+
+@pytest.fixture
+def payments(database: Database) -> PaymentRepository:
+    return PaymentRepository(database)
+
+
+async def due_payment(payments: PaymentRepository, number: int = 1) -> Payment:
+    now = clock.now() - timedelta(seconds=1)
+    payment = Payment(
+        id=f"txn_{number}",
+        owner_id="user_1",
+        customer_name="Grace",
+        amount_minor=100,
+        currency="USD",
+        status=Status.PENDING,
+        created_at=now,
+        updated_at=now,
+        due_at=now,
+    )
+    assert await payments.insert(payment, (OutboxEvent(f"evt_{number}", "payment.created", 1, now, b"{}"),), None)
+    return payment
+
+
+async def lease(payments: PaymentRepository) -> list[Leased]:
+    return await payments.lease_due(clock.now(), limit=100, lease_s=30)
+
+
+async def begin(payments: PaymentRepository, leased: list[Leased]) -> set[str]:
+    writes = [
+        (Write(one.payment, rules.begin_processing(one.payment, clock.now()).payment), one.token) for one in leased
+    ]
+    return await payments.save_leased(writes, release=False)
+
+
+async def test_two_workers_never_hold_the_same_payment(payments: PaymentRepository) -> None:
+    await asyncio.gather(*(due_payment(payments, number) for number in range(60)))
+
+    claims = await asyncio.gather(*(payments.lease_due(clock.now(), limit=10, lease_s=30) for _ in range(12)))
+
+    held = [one.payment.id for claim in claims for one in claim]
+    assert held
+    assert len(held) == len(set(held))
+
+
+async def test_a_cancellation_between_lease_and_write_wins(payments: PaymentRepository) -> None:
+    payment = await due_payment(payments)
+    leased = await lease(payments)
+    assert await payments.save(Write(payment, rules.cancel(payment, clock.now()).payment))
+
+    # Both changes give the same version, and the lease's token still stands.
+    assert await begin(payments, leased) == set()
+    latest = await payments.latest(payment.id)
+    assert latest is not None
+    assert latest.status is Status.CANCELLED
+
+
+async def test_in_a_batch_only_what_was_changed_meanwhile_is_not_written(payments: PaymentRepository) -> None:
+    changed, unchanged = await due_payment(payments, 1), await due_payment(payments, 2)
+    leased = await lease(payments)
+    await payments.save(Write(changed, rules.amend(changed, clock.now(), details="x").payment))
+
+    assert await begin(payments, leased) == {unchanged.id}
+    # The other one is free again at once, as it is now.
+    (again,) = await lease(payments)
+    assert (again.payment.id, again.payment.details) == (changed.id, "x")
+
+
+async def test_a_worker_that_wakes_up_late_changes_nothing(payments: PaymentRepository) -> None:
+    await due_payment(payments)
+    late = await payments.lease_due(clock.now(), limit=10, lease_s=0)
+    (mine,) = await lease(payments)
+
+    assert await begin(payments, late) == set()
+    assert await begin(payments, [mine]) == {mine.payment.id}
+
+
+async def test_a_payment_that_is_changed_all_the_time_completes_all_the_same(
+    payments: PaymentRepository, database: Database
+) -> None:
+    payment = await due_payment(payments)
+    processing = Processing(payments, Signals(SignalRepository(database), tell_others=False))
+    for number in range(50):
+        seen = await payments.latest(payment.id)
+        assert seen is not None
+        change = rules.amend(seen, clock.now(), details=str(number)).payment
+        await asyncio.gather(payments.save(Write(seen, change)), processing.process_batch())
+
+    while await processing.process_batch():
+        pass
+    latest = await payments.latest(payment.id)
+    assert latest is not None
+    assert (latest.status, latest.sequence) == (Status.COMPLETED, 3)
+
+
+async def test_an_outbox_that_cannot_be_read_holds_up_nobody_elses(
+    payments: PaymentRepository, database: Database
+) -> None:
+
+    await due_payment(payments, 1)
+    await due_payment(payments, 2)
+    await database["payments"].update_one({"_id": "txn_1"}, {"$set": {"webhook_url": "http://[broken"}})
+    signals = Signals(SignalRepository(database), tell_others=False)
+    publishing = Publishing(payments, EventRepository(database), DeliveryRepository(database), signals)
+
+    await publishing.publish_batch()
+
+    assert [one.payment_id for one in await payments.unpublished(10)] == ["txn_1"]
+    assert await publishing.publish_batch() == 0
