@@ -1,5 +1,6 @@
 """Mock PSP: the application. `uvicorn main:app` serves it."""
 
+import gc
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -30,6 +31,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             await _ensure_system_admin(psp)
             if works:
                 await stack.enter_async_context(running_workers(psp))
+            # What exists now lives as long as the process: the garbage collector need not look at it again and again.
+            gc.collect()
+            gc.freeze()
             yield
 
     app = FastAPIOffline(

@@ -26,11 +26,8 @@ def derived(prefix: str, *parts: str) -> str:
 
     Each part is preceded by its length, so ("a", "bc") and ("ab", "c") give different ids.
     """
-    digest = hashlib.sha256()
-    for part in parts:
-        encoded = part.encode()
-        digest.update(len(encoded).to_bytes(4, "big") + encoded)
-    return f"{prefix}_{_encode(digest.digest()[:16])}"
+    told_apart = "".join([f"{len(part)}:{part}" for part in parts])
+    return f"{prefix}_{_encode(hashlib.sha256(told_apart.encode()).digest()[:16])}"
 
 
 def _encode(sixteen_bytes: bytes) -> str:

@@ -14,7 +14,7 @@ from core.errors import (
 from domain.payments import Payment
 from repositories.pages import Page
 from routers.conditional import conditional
-from routers.dependencies import IDEMPOTENCY_KEY_HEADER, PREFER_HEADER, CallerDep, CommandDep, PspDep
+from routers.dependencies import IDEMPOTENCY_KEY_HEADER, PREFER_HEADER, CallerDep, PspDep, command_of
 from routers.roles import API
 from routers.route import PspRoute, documented
 from schemas.common import EmptyBody
@@ -43,11 +43,14 @@ NOTHING_MATCHES = "No transactions found matching the query for this user."
     responses=documented(IdempotencyKeyReused),
     openapi_extra={"parameters": [IDEMPOTENCY_KEY_HEADER, PREFER_HEADER]},
 )
-async def charge(command: CommandDep, body: ChargeRequest) -> Response:
+async def charge(request: Request, body: ChargeRequest) -> Response:
     """Charge a customer. The payment is `pending` and completes after the processing delay; with `webhookUrl`, each
     step is told there. With an `Idempotency-Key` the same request can be repeated safely."""
-    payments, key = command.psp.payments, command.idempotency_key
-    return _answer(await payments.charge(command.caller, body, idempotency_key=key, wait_s=command.wait_s))
+    command = command_of(request)
+    charging = command.psp.payments.charge(
+        command.caller, body, idempotency_key=command.idempotency_key, wait_s=command.wait_s
+    )
+    return _answer(await charging)
 
 
 @router.get("/all", response_model=PaymentPage, responses=documented(NotFound))
@@ -84,8 +87,9 @@ async def amend_payment(psp: PspDep, caller: CallerDep, payment_id: str, body: P
     responses=documented(NotFound, InvalidState, IdempotencyKeyReused),
     openapi_extra={"parameters": [IDEMPOTENCY_KEY_HEADER]},
 )
-async def cancel_payment(command: CommandDep, payment_id: str, body: EmptyBody | None = None) -> Response:
+async def cancel_payment(request: Request, payment_id: str, body: EmptyBody | None = None) -> Response:
     """Call a payment off before any money has moved."""
+    command = command_of(request)
     payments = command.psp.payments
     return _answer(await payments.cancel(command.caller, payment_id, idempotency_key=command.idempotency_key))
 
