@@ -47,7 +47,10 @@ def loads(raw: bytes) -> Any:
 
 
 def dumps(value: Any) -> bytes:
-    """Compact ASCII JSON: no spaces, so the same object is the same bytes in answers and in webhooks."""
+    """Compact ASCII JSON: no spaces, so the same object is the same bytes in answers and in webhooks.
+
+    For values of our own making: integers of up to 64 bits; a number that is not finite would be written as null.
+    """
     written = orjson.dumps(value)
     # orjson is thirteen times as fast; it knows no ASCII form, which only text beyond ASCII needs.
     return written if written.isascii() else _ENCODER.encode(value).encode("ascii")
