@@ -118,7 +118,7 @@ def test_a_target_that_hangs_holds_up_nobody_else(psp: Psp, receiver: Receiver) 
 
 def test_a_cancelled_payment_says_so(psp: Psp, receiver: Receiver, start_server: Callable[..., Server]) -> None:
     server = start_server(PROCESSING_DELAY_SECONDS="60")
-    with httpx.Client(base_url=server.url, timeout=30) as client:
+    with httpx.Client(base_url=server.url, timeout=30, verify=False) as client:
         own = Psp(client, "", "")
         account = own.register()
         payment = own.charge(account, webhookUrl=receiver.url).json()
@@ -138,7 +138,7 @@ def test_with_private_networks_closed_no_connection_reaches_a_private_address(
     server = start_server(WEBHOOK_ALLOW_PRIVATE_NETWORKS="false", MONGODB_DB="closed_networks")
     port = receiver.url.rpartition(":")[2]
     hosts = ["127.0.0.1", "localhost", "[::1]", "[::ffff:127.0.0.1]", "0.0.0.0", "2130706433", "127.1"]
-    with httpx.Client(base_url=server.url, timeout=30) as client:
+    with httpx.Client(base_url=server.url, timeout=30, verify=False) as client:
         own = Psp(client, "", "")
         account = own.register()
         for host in hosts:

@@ -107,7 +107,7 @@ def test_an_x_signature_that_does_not_fit_is_refused(signature: str) -> None:
 @pytest.mark.parametrize(
     ("secret", "valid"),
     [
-        (new_webhook_secret(), True),
+        pytest.param(new_webhook_secret(), True, id="a new one"),
         ("whsec_" + "A" * 32, True),
         ("whsec_" + "A" * 28, False),
         ("whsec_not base64!", False),
