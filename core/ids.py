@@ -7,12 +7,10 @@ sort by creation. An id derived from an idempotency key is a hash of the same le
 import hashlib
 import secrets
 import time
-from base64 import b32encode
 
-_RFC4648 = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
 _CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz"
-_TO_CROCKFORD = bytes.maketrans(_RFC4648.encode(), _CROCKFORD.encode())
-_PADDING = b"\0" * 4
+_PAIRS = [first + second for first in _CROCKFORD for second in _CROCKFORD]
+_SHIFTS = range(120, -1, -10)
 ENCODED_LENGTH = 26
 
 
@@ -31,5 +29,6 @@ def derived(prefix: str, *parts: str) -> str:
 
 
 def _encode(sixteen_bytes: bytes) -> str:
-    # 16 bytes are 128 bits; padded to 20 they are whole base32 groups, and the first 26 characters carry them.
-    return b32encode(sixteen_bytes + _PADDING)[:ENCODED_LENGTH].translate(_TO_CROCKFORD).decode("ascii")
+    # 128 bits and two of padding are 13 pairs of characters, each looked up at once: half of what base64 takes.
+    bits = int.from_bytes(sixteen_bytes, "big") << 2
+    return "".join([_PAIRS[bits >> shift & 1023] for shift in _SHIFTS])

@@ -29,8 +29,9 @@ INDEXES: dict[str, list[IndexModel]] = {
         IndexModel("expires_at", name="expiry", expireAfterSeconds=0),
     ],
     "payments": [
-        _list_index("by_time", "owner_id", sort=_CREATED),
-        _list_index("by_amount", "owner_id", sort=_AMOUNT),
+        # The other sort key stands at the end, so that a range over it is judged in the index: see `_index_for`.
+        _list_index("by_time", "owner_id", sort=(*_CREATED, _AMOUNT[0])),
+        _list_index("by_amount", "owner_id", sort=(*_AMOUNT, _CREATED[0])),
         _list_index("status_by_time", "owner_id", "status", sort=_CREATED),
         _list_index("status_by_amount", "owner_id", "status", sort=_AMOUNT),
         _list_index("currency_by_time", "owner_id", "currency", sort=_CREATED),

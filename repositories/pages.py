@@ -40,6 +40,19 @@ class Page(Generic[T]):
     next_cursor: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class RivalIndexes:
+    """Two indexes of which one finds quickly what the filter wants, and the other is in the order of the list.
+
+    Which is better depends on how much there is to find: a few rows are found and then sorted, many are met soon in
+    the list's order. MongoDB would keep one plan for both kinds of question, and at nearly every question try all of
+    its plans again, which costs more than the page.
+    """
+
+    of_filter: str
+    of_sort: str
+
+
 async def read_page(
     collection: Collection,
     wanted: Document,
@@ -49,18 +62,23 @@ async def read_page(
     cursor: str | None,
     build: Callable[[Document], T],
     projection: Document | None = None,
+    rival_indexes: RivalIndexes | None = None,
 ) -> Page[T]:
     """One page and the total. Raises CursorInvalid."""
     position = _after(sort, cursor) if cursor is not None else {}
     conditions = {"$and": [wanted, position]} if position else wanted
+    total, index = None, None
+    if rival_indexes is not None:
+        total = await collection.count_documents(wanted, limit=EXACT_TOTAL + 1, hint=rival_indexes.of_filter)
+        index = rival_indexes.of_filter if total <= EXACT_TOTAL else rival_indexes.of_sort
+    found = collection.find(conditions, projection, hint=index)
     # One row more than asked for tells whether there is another page.
-    rows = await collection.find(conditions, projection).sort(sort.keys).limit(limit + 1).to_list(limit + 1)
+    rows = await found.sort(sort.keys).limit(limit + 1).to_list(limit + 1)
     more = len(rows) > limit
     rows = rows[:limit]
-    if cursor is None and not more:
-        total = len(rows)
-    else:
-        total = await collection.count_documents(wanted, limit=EXACT_TOTAL + 1)
+    if total is None:
+        few = cursor is None and not more
+        total = len(rows) if few else await collection.count_documents(wanted, limit=EXACT_TOTAL + 1)
     return Page(
         [build(row) for row in rows],
         min(total, EXACT_TOTAL),

@@ -21,7 +21,7 @@ from core.database import (
 from domain.money import comparable
 from domain.payments import Payment, Status
 from repositories import leases
-from repositories.pages import Page, Sort, read_page
+from repositories.pages import Page, RivalIndexes, Sort, read_page
 
 _PAYMENT_FIELDS = {"outbox": 0, "claim": 0, "claims": 0}
 
@@ -229,6 +229,7 @@ class PaymentRepository:
             cursor=cursor,
             build=_from_document,
             projection=_PAYMENT_FIELDS,
+            rival_indexes=_rival_indexes(wanted, sort),
         )
 
     async def estimated_count(self) -> int:
@@ -300,6 +301,20 @@ def _conditions(wanted: PaymentFilter) -> Document:
         if bound is not None:
             conditions.setdefault(field, {})[operator] = bound
     return conditions
+
+
+def _rival_indexes(wanted: PaymentFilter, sort: Sort) -> RivalIndexes | None:
+    """An account's payments with a range over one sort key in the order of the other, and no other filter."""
+    others = (wanted.status, wanted.currency, wanted.customer_name, wanted.reference)
+    if wanted.owner_id is None or any(other is not None for other in others):
+        return None
+    by_amount = wanted.min_comparable is not None or wanted.max_comparable is not None
+    by_time = wanted.created_from is not None or wanted.created_to is not None
+    if by_amount and not by_time and sort.field == "created_at":
+        return RivalIndexes(of_filter="by_amount", of_sort="by_time")
+    if by_time and not by_amount and sort.field == "amount_comparable":
+        return RivalIndexes(of_filter="by_time", of_sort="by_amount")
+    return None
 
 
 def _compare_and_set(write: Write) -> tuple[Document, Document]:

@@ -4,6 +4,7 @@ Readable JSON, then credentials, then role (from the role table), then everythin
 parameters. What is wrong with a request is therefore always answered with the same, first, thing.
 """
 
+import inspect
 import re
 from collections.abc import Awaitable, Callable, Coroutine
 from email.message import Message
@@ -11,6 +12,7 @@ from typing import Any
 
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
+from pydantic import BaseModel, ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.routing import Match
@@ -94,8 +96,10 @@ class PspRoute(APIRoute):
         return match, child_scope
 
     def get_route_handler(self) -> Handler:
-        handle = super().get_route_handler()
         read = self._reader()
+        handle = super().get_route_handler()
+        if read is _read_json:
+            handle = self._directly(handle)
         authenticate = _AUTHENTICATORS[self.access.needs]
         access = self.access
         known_parameters = self.dependant.query_params
@@ -116,6 +120,31 @@ class PspRoute(APIRoute):
             return await handle(request)
 
         return guarded
+
+    def _directly(self, handle: Handler) -> Handler:
+        """The short way for an endpoint that takes the request and one JSON body and makes its own response.
+
+        FastAPI spends a fifth of a charge's time on resolving what is not there. It is still the one that says what is
+        wrong with a body, so that all errors are told alike.
+        """
+        assert self.body_field is not None
+        signature, model = inspect.signature(self.endpoint), self.body_field.field_info.annotation
+        names = [self.dependant.request_param_name, self.body_field.name]
+        if list(signature.parameters) != names or signature.return_annotation is not Response:
+            return handle
+        assert isinstance(model, type) and issubclass(model, BaseModel)
+        endpoint: Callable[[Request, BaseModel], Awaitable[Response]] = self.endpoint
+
+        async def handle_directly(request: Request) -> Response:
+            if not await request.body():
+                return await handle(request)
+            try:
+                body = model.model_validate(await request.json())
+            except ValidationError:
+                return await handle(request)
+            return await endpoint(request, body)
+
+        return handle_directly
 
     def _reader(self) -> Callable[[JsonRequest], Awaitable[None]]:
         if self.body_field is None:

@@ -1,0 +1,150 @@
+"""The charge beside the floor, taking short turns, so that whatever else the machine does meets both alike."""
+
+import secrets
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from benchmarks import load
+from benchmarks.client import Account, Client
+from benchmarks.load import FIGURES, Load
+from benchmarks.stack import BenchmarkFailed, Server, Stack
+
+FLOOR = "the floor"
+CHARGE = "charge"
+WITHOUT_KEY = "charge without Idempotency-Key"
+WITH_WORKER = "charge, worker embedded"
+MANY = 32
+WARM_UP_S = 2
+DRAIN_S = 600
+EVENTS_A_PAYMENT = 3
+# Well below a turn, so that the worker is at work for nearly all of it.
+PROCESSING_DELAY_S = 0.1
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is charged: a server, and what a request to it carries."""
+
+    name: str
+    server: Server
+    api_key: str
+    with_key: bool = True
+    drains: bool = False
+    """Whether a worker in the server goes on afterwards; the next turn begins when it has finished."""
+
+
+@dataclass
+class Runs:
+    """All turns of one subject at one number of connections."""
+
+    subject: str
+    connections: int
+    loads: list[Load] = field(default_factory=list)
+    ratios: list[float] = field(default_factory=list)
+    """Its rate over the floor's in the same turn."""
+    drains_s: list[float] = field(default_factory=list)
+    """How long the worker still worked after each turn."""
+
+    def median(self, figure: str) -> float:
+        return float(statistics.median(getattr(one, figure) for one in self.loads))
+
+    @property
+    def ratio(self) -> float:
+        return statistics.median(self.ratios)
+
+    def as_json(self) -> dict[str, Any]:
+        medians = {figure: self.median(figure) for figure in FIGURES}
+        return {**asdict(self), "medians": {**medians, "ratio": self.ratio}}
+
+
+def run(stack: Stack, *, rounds: int, turns: int, seconds: int, tell: Callable[[str], None]) -> list[Runs]:
+    """Measure every subject at 32 connections and at one. Raises BenchmarkFailed."""
+    subjects = _start(stack)
+    for subject in subjects:
+        tell(f"warming up: {subject.name}")
+        _measure(stack, subject, MANY, WARM_UP_S)
+    cases = [(subject, MANY) for subject in subjects]
+    cases += [(subject, 1) for subject in subjects if subject.name != WITHOUT_KEY]
+    results = {(subject.name, connections): Runs(subject.name, connections) for subject, connections in cases}
+    for turn in range(rounds * turns):
+        # There and back, so that who comes first has no advantage.
+        for subject, connections in cases if turn % 2 == 0 else reversed(cases):
+            tell(f"round {turn // turns + 1} of {rounds}, {connections} at once: {subject.name}")
+            runs = results[subject.name, connections]
+            measured, drain_s = _measure(stack, subject, connections, seconds)
+            runs.loads.append(measured)
+            runs.drains_s.append(drain_s)
+        for runs in results.values():
+            runs.ratios.append(runs.loads[-1].per_s / results[FLOOR, runs.connections].loads[-1].per_s)
+    _check_charges(stack, subjects[1], results)
+    _check_worker(stack, subjects[-1])
+    return list(results.values())
+
+
+def _start(stack: Stack) -> list[Subject]:
+    # Each in a database of its own: a worker would take on the payments of its neighbour.
+    product = stack.start_product("charge", worker="off")
+    working = stack.start_product("charge_worker", worker="embedded", PROCESSING_DELAY_SECONDS=str(PROCESSING_DELAY_S))
+    floor = stack.start_floor("floor")
+    with Client(product) as client, Client(working) as client_of_working:
+        api_key = Account(client).api_key
+        api_key_of_working = Account(client_of_working).api_key
+    return [
+        # The floor is sent the very same request, and looks at its body only.
+        Subject(FLOOR, floor, api_key),
+        Subject(CHARGE, product, api_key),
+        Subject(WITHOUT_KEY, product, api_key, with_key=False),
+        Subject(WITH_WORKER, working, api_key_of_working, drains=True),
+    ]
+
+
+def _measure(stack: Stack, subject: Subject, connections: int, seconds: int) -> tuple[Load, float]:
+    measured = load.charge(
+        stack,
+        subject.server,
+        connections=connections,
+        seconds=seconds,
+        api_key=subject.api_key,
+        key_prefix=f"bench-{secrets.token_hex(8)}-" if subject.with_key else None,
+    )
+    return measured, _drain(stack, subject.server) if subject.drains else 0.0
+
+
+def _drain(stack: Stack, server: Server) -> float:
+    """Wait until the worker has finished every payment and published every event; how long that took."""
+    payments = stack.client[server.database]["payments"]
+    began_at = time.monotonic()
+    while time.monotonic() - began_at < DRAIN_S:
+        # By the indexes of the work, which hold nothing else.
+        due = payments.find_one({"due_at": {"$exists": True}}, {"_id": 1}, hint="due")
+        unpublished = payments.find_one({"outbox.0": {"$exists": True}}, {"_id": 1}, hint="outbox")
+        if due is None and unpublished is None:
+            return time.monotonic() - began_at
+        time.sleep(0.1)
+    raise BenchmarkFailed(f"The worker had not finished {DRAIN_S} s after the last charge.")
+
+
+def _check_charges(stack: Stack, charge: Subject, results: dict[tuple[str, int], Runs]) -> None:
+    """Raises BenchmarkFailed unless each charge was a whole one, with its event and its claim."""
+    payments = stack.client[charge.server.database]["payments"]
+    stored = payments.count_documents({})
+    with_event = payments.count_documents({"outbox.0": {"$exists": True}}, hint="outbox")
+    claimed = payments.count_documents({"claim.body": {"$exists": True}})
+    keyed = sum(one.answers for runs in results.values() if runs.subject == CHARGE for one in runs.loads)
+    if with_event != stored or claimed < keyed:
+        raise BenchmarkFailed(
+            f"Of {stored} payments {with_event} have an event; {keyed} were charged with a key and {claimed} have one."
+        )
+
+
+def _check_worker(stack: Stack, subject: Subject) -> None:
+    """Raises BenchmarkFailed unless every payment was completed and all of its events were published."""
+    database = stack.client[subject.server.database]
+    stored = database["payments"].count_documents({})
+    completed = database["payments"].count_documents({"status": "completed"})
+    events = database["events"].count_documents({})
+    if completed != stored or events != EVENTS_A_PAYMENT * stored:
+        raise BenchmarkFailed(f"Of {stored} payments {completed} were completed, with {events} events.")

@@ -1,0 +1,170 @@
+"""What is measured, running: a MongoDB of its own and servers as real processes, all of them ended afterwards."""
+
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pymongo
+
+from core import embedded_mongo
+
+ROOT = Path(__file__).parent.parent
+LOOPBACK = "127.0.0.1"
+READY_S = 60
+STOP_S = 20
+# The same for the product and the floor; one process, and nothing written for each request.
+UVICORN_OPTIONS = ("--loop", "uvloop", "--http", "httptools", "--no-access-log", "--no-server-header")
+_SECONDS_A_TICK = 1 / os.sysconf("SC_CLK_TCK")
+
+
+class BenchmarkFailed(Exception):
+    """The measurement itself is not valid; `str()` is one sentence that says why."""
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server process that answers on `port`."""
+
+    process: subprocess.Popen[bytes]
+    port: int
+    database: str
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+
+class Stack:
+    """A mongod with an empty data directory, and the servers that were started beside it."""
+
+    def __init__(self, directory: Path, uri: str, client: pymongo.MongoClient[dict[str, Any]], servers: ExitStack):
+        self.client = client
+        status = client.admin.command("serverStatus")
+        self.mongod_pid = int(status["pid"])
+        self.mongod_version = str(status["version"])
+        self._directory = directory
+        self._uri = uri
+        self._servers = servers
+
+    def start_product(self, database: str, *, worker: str, **settings: str) -> Server:
+        """The product, which joins this MongoDB by its data directory as a user's would."""
+        return self._start(
+            "main:app",
+            database,
+            DATA_DIR=str(self._directory / "data"),
+            WORKER=worker,
+            PASSWORD_HASH_COST="4",
+            SYSTEM_ADMIN_PASSWORD="the-first-admins-password",
+            **settings,
+        )
+
+    def start_floor(self, database: str) -> Server:
+        return self._start("benchmarks.floor:app", database, MONGODB_URI=self._uri)
+
+    def _start(self, app: str, database: str, **settings: str) -> Server:
+        port = _free_port()
+        address = ("--host", LOOPBACK, "--port", str(port))
+        command = [sys.executable, "-m", "uvicorn", app, "--app-dir", str(ROOT), *address, *UVICORN_OPTIONS]
+        # Nothing of the caller's environment but what a process needs, and none of its `.env`: it runs elsewhere.
+        kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
+        log = self._directory / f"{database}.log"
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                [*command, "--log-level", "warning"],
+                cwd=self._directory,
+                env={**kept, **settings, "MONGODB_DB": database},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+            )
+        self._servers.callback(_end, process)
+        _wait_until_ready(process, port, log)
+        return Server(process, port, database)
+
+
+@contextmanager
+def running_stack() -> Iterator[Stack]:
+    """A MongoDB in a directory that is removed with it at the end."""
+    with ExitStack() as exits:
+        # Cleaning up must not fail a measurement that is done.
+        temporary = tempfile.TemporaryDirectory(prefix="psp-bench-", ignore_cleanup_errors=True)
+        directory = Path(exits.enter_context(temporary))
+        mongo = embedded_mongo.start(directory / "data", grace_s=0.0)
+        client = exits.enter_context(pymongo.MongoClient[dict[str, Any]](mongo.uri, tz_aware=True))
+        servers = ExitStack()
+        stack = Stack(directory, mongo.uri, client, servers)
+        keeper_pid = _parent_of(stack.mongod_pid)
+        try:
+            yield stack
+        finally:
+            # The servers first: mongod stops by itself after its last user, and only then may its files go.
+            servers.close()
+            mongo.close()
+            _wait_until_gone(stack.mongod_pid)
+            _wait_until_gone(keeper_pid)
+
+
+def cpu_seconds(pid: int) -> float:
+    """User and system time that a process and its threads have used so far."""
+    fields = _stat(pid)
+    return (int(fields[11]) + int(fields[12])) * _SECONDS_A_TICK
+
+
+def busy_seconds() -> tuple[float, float]:
+    """Processor time that the whole machine has spent on anything so far, and that it has had."""
+    ticks = [int(field) for field in Path("/proc/stat").read_text("ascii").split("\n", 1)[0].split()[1:9]]
+    idle = ticks[3] + ticks[4]
+    return (sum(ticks) - idle) * _SECONDS_A_TICK, sum(ticks) * _SECONDS_A_TICK
+
+
+def _stat(pid: int) -> list[str]:
+    """What proc(5) lists from the third field, the state, on: the name before it may hold spaces."""
+    return Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()
+
+
+def _parent_of(pid: int) -> int:
+    return int(_stat(pid)[1])
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((LOOPBACK, 0))
+        return int(probe.getsockname()[1])
+
+
+def _wait_until_ready(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    """uvicorn listens once the application has started, so whoever can connect can ask."""
+    deadline = time.monotonic() + READY_S
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise BenchmarkFailed(f"A server did not start: {log.read_text('utf-8', 'replace').strip()}")
+        try:
+            socket.create_connection((LOOPBACK, port), timeout=1).close()
+        except OSError:
+            time.sleep(0.05)
+        else:
+            return
+    raise BenchmarkFailed(f"A server was not ready after {READY_S} s.")
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(STOP_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _wait_until_gone(pid: int) -> None:
+    deadline = time.monotonic() + STOP_S
+    while time.monotonic() < deadline and Path(f"/proc/{pid}").exists():
+        time.sleep(0.05)
