@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 # Motor runs each operation in a thread. With its default of five a core, a few operations that wait for a MongoDB
@@ -64,6 +65,8 @@ DuplicateKey = DuplicateKeyError
 OPERATION_TIMEOUT_S = 4.0
 TRANSACTION_TRIES = 10
 DUPLICATE_KEY = 11000
+INDEX_CONFLICTS = (85, 86)
+"""IndexOptionsConflict and IndexKeySpecsConflict."""
 
 
 class Database:
@@ -106,6 +109,19 @@ class Database:
         if "setName" not in hello and hello.get("msg") != "isdbgrid":
             raise ConfigurationFailure("it is a standalone server, and a replica set is needed (one node is enough)")
 
+    async def ensure_indexes(self, collection: str, indexes: Sequence[IndexModel]) -> None:
+        """Make what is missing; an index of the same name that is defined otherwise (by an older version) is replaced.
+
+        Safe to run in several processes at once.
+        """
+        try:
+            await self._database[collection].create_indexes(indexes)
+        except OperationFailure as error:
+            if error.code not in INDEX_CONFLICTS:
+                raise
+            for index in indexes:
+                await self._replace_index(self._database[collection], index)
+
     async def collection_names(self) -> list[str]:
         return await self._database.list_collection_names()
 
@@ -120,6 +136,16 @@ class Database:
                     if not error.has_error_label("TransientTransactionError"):
                         raise
             return await session.with_transaction(work, write_concern=WriteConcern(w="majority"))
+
+    async def _replace_index(self, collection: Collection, index: IndexModel) -> None:
+        try:
+            await collection.create_indexes([index])
+        except OperationFailure as error:
+            if error.code not in INDEX_CONFLICTS:
+                raise
+            with suppress(OperationFailure):  # where another process that starts now was first
+                await collection.drop_index(index.document["name"])
+            await collection.create_indexes([index])
 
     async def drop(self) -> None:
         await self.client.drop_database(self._database.name)

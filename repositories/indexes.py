@@ -29,7 +29,7 @@ INDEXES: dict[str, list[IndexModel]] = {
         IndexModel("expires_at", name="expiry", expireAfterSeconds=0),
     ],
     "payments": [
-        # The other sort key stands at the end, so that a range over it is judged in the index: see `_index_for`.
+        # The other sort key stands at the end, so that a range over it is judged in the index: see `_rival_indexes`.
         _list_index("by_time", "owner_id", sort=(*_CREATED, _AMOUNT[0])),
         _list_index("by_amount", "owner_id", sort=(*_AMOUNT, _CREATED[0])),
         _list_index("status_by_time", "owner_id", "status", sort=_CREATED),
@@ -77,7 +77,7 @@ async def create_indexes(database: Database) -> None:
     """Make what is missing. Safe to run in several processes at once, and on every start."""
     for name, indexes in INDEXES.items():
         if indexes:
-            await database[name].create_indexes(indexes)
+            await database.ensure_indexes(name, indexes)
     existing = set(await database.collection_names())
     for name in INDEXES.keys() - existing:
         # Made by a write that leaves nothing: an explicit create fails in the second of two processes.
