@@ -56,6 +56,16 @@ class ApiKeyInvalid(Unauthorized):
     message = "Invalid or missing X-API-Key. Access denied."
 
 
+class PaymentKeyInvalid(Unauthorized):
+    code = "invalid_payment_key"
+    message = "Invalid X-Payment-Key. Access denied."
+
+
+class PaymentKeyExpired(Unauthorized):
+    code = "payment_key_expired"
+    message = "The payment key has expired or was revoked."
+
+
 class LoginFailed(Unauthorized):
     code = "invalid_credentials"
     message = "Invalid email or password."
@@ -88,6 +98,30 @@ class InvalidState(PspError):
     status = 409
     code = "invalid_state"
     message = "The object is not in a state that allows this."
+
+
+class AmountExceeded(PspError):
+    status = 409
+    code = "amount_exceeded"
+    message = "The amount is more than there is."
+
+
+class PaymentKeyUsedUp(PspError):
+    status = 409
+    code = "payment_key_used_up"
+    message = "The payment key has been used as often as it may be."
+
+
+class CardTokenUsed(PspError):
+    status = 409
+    code = "card_token_used"
+    message = "The card token was already used for another payment."
+
+
+class CardTokenExpired(PspError):
+    status = 409
+    code = "card_token_expired"
+    message = "The card token has expired. Make a new one."
 
 
 class LastSystemAdmin(PspError):

@@ -56,6 +56,11 @@ def dumps(value: Any) -> bytes:
     return written if written.isascii() else _ENCODER.encode(value).encode("ascii")
 
 
+def loads_own(raw: bytes) -> Any:
+    """Parse what `dumps` wrote. Numbers with a fraction are floats, as they were."""
+    return orjson.loads(raw)
+
+
 def canonical(value: Any) -> bytes:
     """Like dumps, with names in order: equal values are equal bytes, whatever order they came in."""
     return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)

@@ -155,6 +155,7 @@ class CredentialKind:
 
 
 API_KEY = CredentialKind("psp_sk_", "key")
+PAYMENT_KEY = CredentialKind("pk_", "pk")
 REFRESH_TOKEN = CredentialKind("psp_rt_", "sess")
 
 

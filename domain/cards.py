@@ -126,3 +126,25 @@ def require_cvc(cvc: str, brand: Brand) -> None:
     length = BRANDS[brand].cvc_length
     if not _DIGITS.fullmatch(cvc) or len(cvc) != length:
         raise CardInvalid(f"Invalid security code ({length} digits for {brand})")
+
+
+@dataclass(frozen=True, slots=True)
+class StoredCard:
+    """A card as it is kept: shown masked, found again by its fingerprint, sealed for nobody but the bank."""
+
+    token_id: str
+    """The token that its number was sealed for; a copy of the card in a payment keeps it."""
+    brand: Brand
+    masked: str
+    exp_month: int
+    exp_year: int
+    holder_name: str | None
+    fingerprint: str
+    """The same for the same number in one database, and of no use in another."""
+    sealed_pan: bytes = field(repr=False)
+    challenges: bool = False
+    """Its issuer asks for 3-D Secure before the bank is asked."""
+
+    @property
+    def last4(self) -> str:
+        return self.masked[-4:]

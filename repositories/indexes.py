@@ -40,6 +40,7 @@ INDEXES: dict[str, list[IndexModel]] = {
         _list_index("customer_by_amount", "owner_id", "customer_name_folded", sort=_AMOUNT),
         _list_index("reference_by_time", "owner_id", "reference", sort=_CREATED),
         _list_index("reference_by_amount", "owner_id", "reference", sort=_AMOUNT),
+        _list_index("of_customer_by_time", "owner_id", "customer_id", sort=_CREATED),
         _list_index("all_by_time", sort=_CREATED),
         _list_index("all_by_amount", sort=_AMOUNT),
         IndexModel("due_at", name="due", partialFilterExpression={"due_at": {"$exists": True}}),
@@ -51,7 +52,31 @@ INDEXES: dict[str, list[IndexModel]] = {
             unique=True,
             partialFilterExpression={"claims.0": {"$exists": True}},
         ),
+        IndexModel(
+            [("owner_id", ASCENDING), ("refunds.id", ASCENDING)],
+            name="refunds",
+            unique=True,
+            partialFilterExpression={"refunds.0": {"$exists": True}},
+        ),
+        # The insert of a payment uses up one use of its payment key.
+        IndexModel(
+            [("payment_key_id", ASCENDING), ("payment_key_use", ASCENDING)],
+            name="payment_key",
+            unique=True,
+            partialFilterExpression={"payment_key_use": {"$exists": True}},
+        ),
     ],
+    "refunds": [
+        IndexModel([("owner_id", ASCENDING), *_CREATED], name="by_time"),
+        IndexModel([("owner_id", ASCENDING), ("payment_id", ASCENDING), *_CREATED], name="payment_by_time"),
+        IndexModel([("owner_id", ASCENDING), ("status", ASCENDING), *_CREATED], name="status_by_time"),
+    ],
+    "card_tokens": [
+        # A day after its end nobody asks for a token any more.
+        IndexModel("expires_at", name="expiry", expireAfterSeconds=24 * 3600),
+    ],
+    "cards": [_list_index("by_time", "owner_id", "customer_id", sort=_CREATED)],
+    "payment_keys": [IndexModel([("owner_id", ASCENDING), *_CREATED], name="by_time")],
     "events": [
         # Partial, because events that an older version has published name no stream; and of the same name as that
         # version's index over the object, so that it takes its place.

@@ -18,12 +18,12 @@ from core.database import (
     UpdateOne,
     insert_each,
 )
-from domain.money import comparable
 from domain.payments import Payment, Status
 from repositories import leases
 from repositories.claims import Claim, claim_document, claim_from
 from repositories.outbox import Outbox, OutboxEvent, outbox_document
 from repositories.pages import Page, RivalIndexes, Sort, read_page
+from repositories.payment_documents import from_document, to_document
 
 _PAYMENT_FIELDS = {"outbox": 0, "claim": 0, "claims": 0}
 
@@ -47,6 +47,15 @@ class Leased:
 
 
 @dataclass(frozen=True, slots=True)
+class LeasedWrite:
+    """A change to a payment that is ours, and whether it stays ours after it."""
+
+    write: Write
+    token: str
+    keeps_lease: bool
+
+
+@dataclass(frozen=True, slots=True)
 class PaymentFilter:
     """Which payments a list shows; a field that is None filters nothing."""
 
@@ -55,6 +64,7 @@ class PaymentFilter:
     currency: str | None = None
     customer_name: str | None = None
     reference: str | None = None
+    customer_id: str | None = None
     min_comparable: int | None = None
     max_comparable: int | None = None
     created_from: datetime | None = None
@@ -65,6 +75,10 @@ class ClaimTaken(Exception):
     """This idempotency key was already used, for this payment or for another one of the account."""
 
 
+class KeyUseTaken(Exception):
+    """Another payment has used this one of a payment key's limited uses."""
+
+
 class PaymentRepository:
     def __init__(self, database: Database):
         self._payments = database["payments"]
@@ -73,14 +87,19 @@ class PaymentRepository:
         self._by_id = Coalescer(self._read_batch)
 
     async def insert(self, payment: Payment, outbox: tuple[OutboxEvent, ...], claim: Claim | None) -> bool:
-        """Insert, sharing the round trip with others. False where this id (and so its claim) exists already."""
-        document = _to_document(payment)
+        """Insert, sharing the round trip with others. False where this id (and so its claim) exists already.
+
+        Raises KeyUseTaken.
+        """
+        document = to_document(payment)
         document["outbox"] = [outbox_document(event) for event in outbox]
         if claim is not None:
             document["claim"] = claim_document(claim)
         try:
             return await self._insert(document)
-        except DuplicateKey:
+        except DuplicateKey as error:
+            if "payment_key_use" in (error.details or {}).get("keyPattern", {}):
+                raise KeyUseTaken from None
             return False
 
     async def claim_of(self, payment_id: str) -> Claim | None:
@@ -108,6 +127,14 @@ class PaymentRepository:
         """Whoever's payment, unless it is deleted: for those who may act on every account's."""
         return await self._find({"_id": payment_id, "deleted": False})
 
+    async def of_refund(self, owner_id: str, refund_id: str) -> Payment | None:
+        """The payment that has this refund, hidden or not."""
+        return await self._find({"owner_id": owner_id, "refunds.id": refund_id, "refunds.0": {"$exists": True}})
+
+    async def uses_of_key(self, payment_key_id: str) -> int:
+        """How many of a payment key's limited uses are used up."""
+        return int(await self._payments.count_documents({"payment_key_id": payment_key_id, "payment_key_use": {"$gt": 0}}))
+
     async def save(self, write: Write) -> bool:
         """Write a change on condition that nobody else changed the payment since it was read.
 
@@ -126,7 +153,7 @@ class PaymentRepository:
         rows = self._payments.find({**due, **leases.FREE}, {"_id": 1}).sort("due_at", 1).limit(limit)
         candidates = [row["_id"] async for row in rows]
         taken = await leases.take(self._payments, candidates, due, lease_s)
-        return [Leased(_from_document(row), row["lease_token"]) for row in taken]
+        return [Leased(from_document(row), row["lease_token"]) for row in taken]
 
     async def next_due_at(self) -> datetime | None:
         """When the next payment that nobody holds is due."""
@@ -135,8 +162,12 @@ class PaymentRepository:
         )
         return row["due_at"] if row else None
 
-    async def save_leased(self, writes: Sequence[tuple[Write, str]], *, release: bool) -> set[str]:
-        """Write a batch of changes, each only while its lease's token stands; with `release`, end the leases.
+    async def give_back(self, leased: Sequence[Leased]) -> None:
+        """End these leases; nothing was to be written."""
+        await leases.release(self._payments, [(one.payment.id, one.token) for one in leased])
+
+    async def save_leased(self, writes: Sequence[LeasedWrite]) -> set[str]:
+        """Write a batch of changes, each only while its lease's token stands; end the leases that are not kept.
 
         Returns the ids of those that were written. The lease of one that was not (somebody else has changed the
         payment meanwhile) is ended, so that it is taken on again as it is now.
@@ -147,21 +178,20 @@ class PaymentRepository:
         # much it looks like ours (a cancellation gives the same version).
         mark = secrets.token_hex(8)
         updates = []
-        for write, token in writes:
-            condition, update = _compare_and_set(write)
+        for one in writes:
+            condition, update = _compare_and_set(one.write)
             update["$set"]["written_by"] = mark
-            if release:
+            if not one.keeps_lease:
                 update["$unset"] = {**update.get("$unset", {}), **leases.RELEASE}
-            updates.append(UpdateOne({**condition, "lease_token": token}, update))
+            updates.append(UpdateOne({**condition, "lease_token": one.token}, update))
         result = await self._payments.bulk_write(updates, ordered=False)
-        ids = [write.after.id for write, _ in writes]
+        ids = [one.write.after.id for one in writes]
         if result.matched_count == len(updates):
             return set(ids)
         rows = self._payments.find({"_id": {"$in": ids}, "written_by": mark}, {"_id": 1})
         written = {row["_id"] for row in await rows.to_list(None)}
-        await leases.release(
-            self._payments, [(write.after.id, token) for write, token in writes if write.after.id not in written]
-        )
+        lost = [(one.write.after.id, one.token) for one in writes if one.write.after.id not in written]
+        await leases.release(self._payments, lost)
         return written
 
     async def page(self, wanted: PaymentFilter, sort: Sort, *, limit: int, cursor: str | None) -> Page[Payment]:
@@ -171,7 +201,7 @@ class PaymentRepository:
             sort,
             limit=limit,
             cursor=cursor,
-            build=_from_document,
+            build=from_document,
             projection=_PAYMENT_FIELDS,
             rival_indexes=_rival_indexes(wanted, sort),
         )
@@ -214,14 +244,14 @@ class PaymentRepository:
 
     async def _find(self, conditions: Document) -> Payment | None:
         document = await self._payments.find_one(conditions, _PAYMENT_FIELDS)
-        return _from_document(document) if document else None
+        return from_document(document) if document else None
 
     async def _insert_batch(self, documents: list[Document]) -> list[bool | Exception]:
         return await insert_each(self._payments, documents)
 
     async def _read_batch(self, payment_ids: list[str]) -> list[Payment | None]:
         rows = await self._payments.find({"_id": {"$in": list(set(payment_ids))}}, _PAYMENT_FIELDS).to_list(None)
-        found = {row["_id"]: _from_document(row) for row in rows}
+        found = {row["_id"]: from_document(row) for row in rows}
         return [found.get(payment_id) for payment_id in payment_ids]
 
 
@@ -233,6 +263,7 @@ def _conditions(wanted: PaymentFilter) -> Document:
         "currency": wanted.currency,
         "customer_name_folded": wanted.customer_name.casefold() if wanted.customer_name else None,
         "reference": wanted.reference,
+        "customer_id": wanted.customer_id,
     }
     conditions.update({field: value for field, value in equal.items() if value is not None})
     ranges = (
@@ -249,7 +280,7 @@ def _conditions(wanted: PaymentFilter) -> Document:
 
 def _rival_indexes(wanted: PaymentFilter, sort: Sort) -> RivalIndexes | None:
     """An account's payments with a range over one sort key in the order of the other, and no other filter."""
-    others = (wanted.status, wanted.currency, wanted.customer_name, wanted.reference)
+    others = (wanted.status, wanted.currency, wanted.customer_name, wanted.reference, wanted.customer_id)
     if wanted.owner_id is None or any(other is not None for other in others):
         return None
     by_amount = wanted.min_comparable is not None or wanted.max_comparable is not None
@@ -262,7 +293,7 @@ def _rival_indexes(wanted: PaymentFilter, sort: Sort) -> RivalIndexes | None:
 
 
 def _compare_and_set(write: Write) -> tuple[Document, Document]:
-    before, after = _to_document(write.before), _to_document(write.after)
+    before, after = to_document(write.before), to_document(write.after)
     changed = {field: value for field, value in after.items() if before.get(field) != value}
     removed = dict.fromkeys(before.keys() - after.keys(), "")
     update: Document = {"$set": changed}
@@ -276,57 +307,3 @@ def _compare_and_set(write: Write) -> tuple[Document, Document]:
     if pushes:
         update["$push"] = pushes
     return {"_id": write.before.id, "version": write.before.version}, update
-
-
-def _to_document(payment: Payment) -> Document:
-    document: Document = {
-        "_id": payment.id,
-        "owner_id": payment.owner_id,
-        "deleted": payment.deleted,
-        "status": payment.status.value,
-        "customer_name": payment.customer_name,
-        "customer_name_folded": payment.customer_name.casefold(),
-        "amount_minor": payment.amount_minor,
-        "amount_comparable": comparable(payment.amount_minor, payment.currency),
-        "amount_captured_minor": payment.amount_captured_minor,
-        "amount_refunded_minor": payment.amount_refunded_minor,
-        "currency": payment.currency,
-        "created_at": payment.created_at,
-        "updated_at": payment.updated_at,
-        "sequence": payment.sequence,
-        "version": payment.version,
-    }
-    optional = {
-        "details": payment.details,
-        "webhook_url": payment.webhook_url,
-        "reference": payment.reference,
-        "due_at": payment.due_at,
-        # Pairs, because names of the client's choosing have no place among field names.
-        "metadata": [list(pair) for pair in payment.metadata.items()] if payment.metadata else None,
-    }
-    document.update({field: value for field, value in optional.items() if value is not None})
-    return document
-
-
-def _from_document(row: Document) -> Payment:
-    metadata = row.get("metadata")
-    return Payment(
-        id=row["_id"],
-        owner_id=row["owner_id"],
-        deleted=row["deleted"],
-        status=Status(row["status"]),
-        customer_name=row["customer_name"],
-        amount_minor=row["amount_minor"],
-        amount_captured_minor=row["amount_captured_minor"],
-        amount_refunded_minor=row["amount_refunded_minor"],
-        currency=row["currency"],
-        created_at=row["created_at"],
-        updated_at=row["updated_at"],
-        sequence=row["sequence"],
-        version=row["version"],
-        details=row.get("details"),
-        webhook_url=row.get("webhook_url"),
-        reference=row.get("reference"),
-        due_at=row.get("due_at"),
-        metadata=dict(metadata) if metadata else None,
-    )

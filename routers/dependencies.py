@@ -8,8 +8,10 @@ from fastapi import Depends, Request
 
 from core.errors import InvalidRequest
 from routers.route import caller_of, psp_of
+from schemas.payments import ChargeFields
 from services.caller import Caller
-from services.payments import MAX_WAIT_S
+from services.charging import MAX_WAIT_S
+from services.idempotency import Answer
 from services.psp import Psp
 
 _PRINTABLE = re.compile(r"[\x20-\x7e]{1,255}", re.ASCII)
@@ -25,6 +27,22 @@ class Command:
     idempotency_key: str | None
     wait_s: float
     """How long to wait for the final state; 0 for an answer at once."""
+
+
+async def charge_with(request: Request, body: ChargeFields, customer_id: str | None, route: str) -> Answer:
+    """Carry out the charge that a request is. `route` is where its idempotency keys count."""
+    command = command_of(request)
+    has_card = body.card is not None or body.card_token is not None or body.card_id is not None
+    return await command.psp.charging.charge(
+        command.caller,
+        body,
+        customer_id,
+        route=route,
+        idempotency_key=command.idempotency_key,
+        wait_s=command.wait_s,
+        # Only a card can send its holder to a page of ours.
+        base_url=str(request.base_url) if has_card else "",
+    )
 
 
 async def _caller(request: Request) -> Caller:

@@ -6,19 +6,29 @@ from fastapi import APIRouter, Query, Request, Response
 
 from core import json_codec
 from core.errors import (
+    AmountExceeded,
+    CardTokenExpired,
+    CardTokenUsed,
     Contention,
+    Forbidden,
     IdempotencyKeyReused,
     InvalidState,
     NotFound,
+    PaymentKeyExpired,
+    PaymentKeyInvalid,
+    PaymentKeyUsedUp,
 )
 from domain.payments import Payment
 from repositories.pages import Page
 from routers.conditional import conditional
-from routers.dependencies import IDEMPOTENCY_KEY_HEADER, PREFER_HEADER, CallerDep, PspDep, command_of
+from routers.dependencies import IDEMPOTENCY_KEY_HEADER, PREFER_HEADER, CallerDep, PspDep, charge_with, command_of
+from routers.replies import answer_response, json_response
 from routers.roles import API
 from routers.route import PspRoute, documented
 from schemas.common import EmptyBody
 from schemas.payments import (
+    AuthenticationResult,
+    CaptureRequest,
     ChargeRequest,
     PaymentListQuery,
     PaymentOut,
@@ -28,7 +38,6 @@ from schemas.payments import (
     payment_view,
 )
 from services.caller import Caller
-from services.idempotency import Answer
 
 router = APIRouter(prefix=f"{API}/payments", route_class=PspRoute, tags=["Payments"])
 
@@ -36,21 +45,21 @@ NOTHING_YET = "No transactions found for this user."
 NOTHING_MATCHES = "No transactions found matching the query for this user."
 
 
+CHARGE_ERRORS = (IdempotencyKeyReused, NotFound, CardTokenUsed, CardTokenExpired)
+
+
 @router.post(
     "/charge",
     status_code=201,
     response_model=PaymentOut,
-    responses=documented(IdempotencyKeyReused),
+    responses=documented(*CHARGE_ERRORS, PaymentKeyInvalid, PaymentKeyExpired, PaymentKeyUsedUp, Forbidden),
     openapi_extra={"parameters": [IDEMPOTENCY_KEY_HEADER, PREFER_HEADER]},
 )
 async def charge(request: Request, body: ChargeRequest) -> Response:
-    """Charge a customer. The payment is `pending` and completes after the processing delay; with `webhookUrl`, each
-    step is told there. With an `Idempotency-Key` the same request can be repeated safely."""
-    command = command_of(request)
-    charging = command.psp.payments.charge(
-        command.caller, body, idempotency_key=command.idempotency_key, wait_s=command.wait_s
-    )
-    return _answer(await charging)
+    """Charge a customer. The payment is `pending` and comes to its end after the processing delay; with `webhookUrl`,
+    each step is told there. With an `Idempotency-Key` the same request can be repeated safely. What a test card does is
+    listed at `/bank/scenarios`; without a card the payment simply succeeds."""
+    return answer_response(await charge_with(request, body, body.customer_id, "POST /payments/charge"))
 
 
 @router.get("/all", response_model=PaymentPage, responses=documented(NotFound))
@@ -78,27 +87,58 @@ async def get_payment(psp: PspDep, caller: CallerDep, payment_id: str, request: 
 )
 async def amend_payment(psp: PspDep, caller: CallerDep, payment_id: str, body: PaymentPatch) -> Response:
     """Change what describes a payment: what is sent replaces what is there, and null clears it."""
-    return _json(json_codec.dumps(await psp.payments.amend(caller, payment_id, body)))
+    return json_response(json_codec.dumps(await psp.payments.amend(caller, payment_id, body)))
 
 
 @router.post(
     "/{payment_id}/cancel",
     response_model=PaymentOut,
-    responses=documented(NotFound, InvalidState, IdempotencyKeyReused),
+    responses=documented(NotFound, InvalidState, Contention, IdempotencyKeyReused),
     openapi_extra={"parameters": [IDEMPOTENCY_KEY_HEADER]},
 )
 async def cancel_payment(request: Request, payment_id: str, body: EmptyBody | None = None) -> Response:
-    """Call a payment off before any money has moved."""
+    """Call a payment off before any money has moved. What the bank had authorised is released."""
     command = command_of(request)
-    payments = command.psp.payments
-    return _answer(await payments.cancel(command.caller, payment_id, idempotency_key=command.idempotency_key))
+    return answer_response(await command.psp.payments.cancel(command.caller, payment_id, command.idempotency_key))
+
+
+@router.post(
+    "/{payment_id}/capture",
+    response_model=PaymentOut,
+    responses=documented(NotFound, InvalidState, AmountExceeded, Contention, IdempotencyKeyReused),
+    openapi_extra={"parameters": [IDEMPOTENCY_KEY_HEADER]},
+)
+async def capture_payment(request: Request, payment_id: str, body: CaptureRequest | None = None) -> Response:
+    """Take the money of an authorised payment, or a part of it; the rest is released."""
+    command = command_of(request)
+    capturing = command.psp.payments.capture(
+        command.caller, payment_id, command.idempotency_key, body or CaptureRequest()
+    )
+    return answer_response(await capturing)
+
+
+@router.post(
+    "/{payment_id}/authenticate",
+    response_model=PaymentOut,
+    responses=documented(NotFound, InvalidState, Contention, IdempotencyKeyReused),
+    openapi_extra={"parameters": [IDEMPOTENCY_KEY_HEADER]},
+)
+async def authenticate_payment(
+    request: Request, payment_id: str, body: AuthenticationResult | None = None
+) -> Response:
+    """Answer 3-D Secure in the cardholder's place, as tests do that have no browser."""
+    command = command_of(request)
+    authenticating = command.psp.payments.authenticate(
+        command.caller, payment_id, command.idempotency_key, body or AuthenticationResult()
+    )
+    return answer_response(await authenticating)
 
 
 def page_response(caller: Caller, page: Page[Payment], nothing_found: str) -> Response:
     """A page of payments, or the contract's 404 where the whole list is empty."""
     if page.total == 0:
         raise NotFound(nothing_found)
-    return _json(
+    return json_response(
         json_codec.dumps(
             {
                 "userId": caller.account_id,
@@ -110,12 +150,3 @@ def page_response(caller: Caller, page: Page[Payment], nothing_found: str) -> Re
             }
         )
     )
-
-
-def _answer(answer: Answer) -> Response:
-    headers = {"Idempotent-Replayed": "true"} if answer.replayed else None
-    return Response(answer.body, answer.status, headers, "application/json")
-
-
-def _json(body: bytes) -> Response:
-    return Response(body, media_type="application/json")

@@ -81,6 +81,12 @@ def _number_in_url(value: object) -> object:
     return number
 
 
+def _positive(value: Decimal) -> Decimal:
+    if value <= 0:
+        raise PydanticKnownError("greater_than", {"gt": 0})
+    return value
+
+
 def _http_url(value: str) -> str:
     """An http(s) URL with a host and without credentials. Where it leads is checked when it is dialled."""
     if not value.isprintable() or " " in value:
@@ -119,6 +125,7 @@ AmountMajor = Annotated[
     WithJsonSchema({"type": "number", "exclusiveMinimum": 0, "examples": [100.5]}),
     Field(description="In major units, with no more decimals than the currency has"),
 ]
+PositiveAmount = Annotated[AmountMajor, AfterValidator(_positive)]
 AmountBound = Annotated[
     Decimal, BeforeValidator(_number_in_url), WithJsonSchema({"type": "number", "minimum": 0, "examples": [10]})
 ]
@@ -142,6 +149,7 @@ Metadata = Annotated[
     Field(max_length=50, examples=[{"orderId": "A-1001"}], description="Up to 50 texts of your own"),
 ]
 Details = Annotated[str, Field(max_length=1000, examples=["Two tickets, row 7"])]
+ObjectId = Annotated[str, Field(min_length=1, max_length=64)]
 Reference = Annotated[str, Field(max_length=255, examples=["order-1001"])]
 
 

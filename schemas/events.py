@@ -14,8 +14,17 @@ from schemas.payments import PaymentOut
 EVENT_TYPES: Final[Mapping[str, str]] = {
     "payment.created": "A charge was accepted.",
     "payment.processing": "The payment is on its way to the bank.",
+    "payment.requires_action": "The cardholder is asked by 3-D Secure, at the payment's `nextAction.url`.",
+    "payment.authorized": "The bank holds the money until it is captured.",
     "payment.completed": "The money has moved.",
+    "payment.failed": "The bank declined, or the cardholder was not authenticated; `failure` says why.",
     "payment.cancelled": "The payment was called off before any money moved.",
+    "payment.expired": "Nobody captured the authorised money in time.",
+    "payment.partially_refunded": "A part of the money was given back.",
+    "payment.refunded": "All of the money was given back.",
+    "refund.created": "A refund was requested.",
+    "refund.succeeded": "The bank has given the money back.",
+    "refund.failed": "The bank refused; what was reserved can be refunded again.",
 }
 """Every type that is emitted, and when. A test holds that each occurs and that no other does."""
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from domain.payment_keys import PaymentKey
 from domain.roles import ADMINS, Role
 
 
@@ -13,7 +14,14 @@ class Caller:
     role: Role
     session_id: str | None = None
     """The session that the access token belongs to; None where only an API key was shown."""
+    payment_key: PaymentKey | None = None
+    """The payment key that was shown in place of the account's own credentials."""
 
     @property
     def is_admin(self) -> bool:
         return self.role in ADMINS
+
+    @property
+    def idempotency_scope(self) -> str:
+        """Whose idempotency keys these are: a payment key can neither read nor claim those of its account."""
+        return self.account_id if self.payment_key is None else self.payment_key.id

@@ -1,23 +1,21 @@
-"""Payments: charging, reading, changing, cancelling, deleting."""
+"""Payments: reading, changing, and what can be asked of one after its charge."""
 
-import asyncio
-import random
-from collections.abc import Awaitable, Callable
-from datetime import timedelta
+from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
-from core import clock, ids, json_codec
-from core.errors import Contention, Forbidden, InvalidState, NotFound
+from core import clock
+from core.errors import Forbidden, NotFound
 from domain import payments as rules
 from domain.money import comparable_bound
-from domain.payments import Change, MoveNotAllowed, Payment, Status
-from repositories.claims import Claim
-from repositories.outbox import OutboxEvent
+from domain.payments import Change, Payment
 from repositories.pages import CursorInvalid, Page, Sort
-from repositories.payments import ClaimTaken, PaymentFilter, PaymentRepository, Write
+from repositories.payments import PaymentFilter, PaymentRepository
 from schemas.payments import (
     AdminPaymentQuery,
-    ChargeRequest,
+    AuthenticationResult,
+    CaptureRequest,
+    CustomerPaymentQuery,
     PaymentPatch,
     PaymentQuery,
     SortBy,
@@ -25,89 +23,71 @@ from schemas.payments import (
     payment_view,
 )
 from services.caller import Caller
-from services.idempotency import Answer, fingerprint_of, replay
-from services.signals import Signals
-from services.validation import invalid
+from services.challenges import Challenges
+from services.idempotency import Answer
+from services.payment_changes import Once, PaymentChanges, payment_json
+from services.validation import invalid, minor_units
 
-MAX_WAIT_S = 30
-_POLL_S = 0.05
-_TRIES = 20
 _SORT_FIELDS = {SortBy.AMOUNT: "amount_comparable", SortBy.CREATED_AT: "created_at"}
 
 
 class Payments:
-    def __init__(self, payments: PaymentRepository, signals: Signals, hash_key: bytes, processing_delay_s: float):
+    def __init__(self, payments: PaymentRepository, changes: PaymentChanges, challenges: Challenges):
         self._payments = payments
-        self._signals = signals
-        self._hash_key = hash_key
-        self._processing_delay = timedelta(seconds=processing_delay_s)
-
-    async def charge(
-        self, caller: Caller, request: ChargeRequest, *, idempotency_key: str | None, wait_s: float
-    ) -> Answer:
-        """Accept a charge: one insert, which is at the same time the claim of its idempotency key.
-
-        With a key, the id is derived from it: whoever inserts first made the payment, and everybody else finds that
-        the id exists and repeats that answer. With `wait_s` the answer waits for the final state.
-        """
-        if idempotency_key is None:
-            payment_id, fingerprint = ids.fresh("txn"), None
-        else:
-            payment_id = ids.derived("txn", caller.account_id, "POST /payments/charge", idempotency_key)
-            fingerprint = self._fingerprint(request.fingerprint_source())
-        change = rules.create(self._new_payment(payment_id, caller, request))
-        body = _json(change.payment)
-        claim = Claim(payment_id, fingerprint, 201, body) if fingerprint is not None else None
-        event = OutboxEvent(ids.fresh("evt"), "payment.created", 1, change.payment.created_at, body)
-        answer = Answer(201, body)
-        if await self._payments.insert(change.payment, (event,), claim):
-            self._signals.outbox_filled()
-            self._signals.payment_due(self._processing_delay.total_seconds())
-        else:
-            assert fingerprint is not None, "a random id exists twice"
-            answer = replay(await self._payments.claim_of(payment_id), fingerprint)
-        if wait_s > 0:
-            return Answer(answer.status, _json(await self._settled(payment_id, wait_s)), answer.replayed)
-        return answer
+        self._changes = changes
+        self._challenges = challenges
 
     async def get(self, caller: Caller, payment_id: str) -> dict[str, Any]:
-        return payment_view(await self._own(caller, payment_id))
+        return payment_view(await self._changes.own(caller, payment_id))
 
     async def amend(self, caller: Caller, payment_id: str, patch: PaymentPatch) -> dict[str, Any]:
-        changes = patch.changes()
-        if not changes:
+        fields = patch.changes()
+        if not fields:
             return await self.get(caller, payment_id)
-        return payment_view(
-            await self._change(
-                lambda: self._own(caller, payment_id), lambda payment: rules.amend(payment, clock.now(), **changes)
-            )
+        change = await self._changes.apply(
+            lambda: self._changes.own(caller, payment_id),
+            lambda payment: rules.amend(payment, clock.now(), **fields),
         )
+        return payment_view(change.payment)
 
-    async def cancel(self, caller: Caller, payment_id: str, *, idempotency_key: str | None) -> Answer:
-        """Call a payment off before any money moved. Raises NotFound, InvalidState."""
-        claim_id, fingerprint = None, b""
-        if idempotency_key is not None:
-            claim_id = ids.derived("idem", caller.account_id, "POST /payments/{id}/cancel", idempotency_key)
-            fingerprint = self._fingerprint({"payment_id": payment_id})
-            claim = await self._payments.command_claim(caller.account_id, claim_id)
-            if claim is not None:
-                return replay(claim, fingerprint)
-        try:
-            payment = await self._change(
-                lambda: self._own(caller, payment_id),
-                lambda payment: rules.cancel(payment, clock.now()),
-                claim=lambda payment: Claim(claim_id, fingerprint, 200, _json(payment)) if claim_id else None,
-            )
-        except ClaimTaken:
-            assert claim_id is not None
-            return replay(await self._payments.command_claim(caller.account_id, claim_id), fingerprint)
-        except InvalidState:
-            # The same key, sent twice at once: the other one may have been carried out meanwhile.
-            claim = await self._payments.command_claim(caller.account_id, claim_id) if claim_id else None
-            if claim is None:
-                raise
-            return replay(claim, fingerprint)
-        return Answer(200, _json(payment))
+    async def cancel(self, caller: Caller, payment_id: str, key: str | None) -> Answer:
+        """Call a payment off before any money has moved. Raises NotFound, InvalidState."""
+        return await self._command(caller, payment_id, "cancel", key, {}, rules.cancel)
+
+    async def capture(self, caller: Caller, payment_id: str, key: str | None, request: CaptureRequest) -> Answer:
+        """Take what was authorised, or a part of it. Raises NotFound, InvalidState, AmountExceeded."""
+
+        def decide(payment: Payment, now: datetime) -> Change:
+            return rules.capture(payment, now, minor_units(request.amount, payment.currency))
+
+        return await self._command(caller, payment_id, "capture", key, request.fingerprint_source(), decide)
+
+    async def authenticate(
+        self, caller: Caller, payment_id: str, key: str | None, request: AuthenticationResult
+    ) -> Answer:
+        """Do what the cardholder would do on the challenge page. Raises NotFound, InvalidState."""
+        succeeded = request.result == "succeeded"
+
+        def decide(payment: Payment, now: datetime) -> Change:
+            return rules.authenticate(payment, now, succeeded=succeeded)
+
+        return await self._command(caller, payment_id, "authenticate", key, {"succeeded": succeeded}, decide)
+
+    async def challenged(self, payment_id: str, proof: str) -> Payment:
+        """The payment of a challenge page. Raises NotFound for an address that we did not give out."""
+        self._challenges.require(payment_id, proof)
+        payment = await self._payments.get_of_anyone(payment_id)
+        if payment is None:
+            raise NotFound
+        return payment
+
+    async def answer_challenge(self, payment_id: str, proof: str, *, approved: bool) -> Payment:
+        """The cardholder's answer on the challenge page. Raises NotFound, InvalidState."""
+        change = await self._changes.apply(
+            lambda: self.challenged(payment_id, proof),
+            lambda payment: rules.authenticate(payment, clock.now(), succeeded=approved),
+        )
+        return change.payment
 
     async def delete(self, caller: Caller, payment_id: str) -> None:
         """Hide a payment from lists and reads, cancelling it first where that is still possible."""
@@ -120,7 +100,7 @@ class Payments:
                 raise Forbidden("Access denied. Only transaction owner or admin/system_admin can delete.")
             return payment
 
-        await self._change(read, lambda payment: rules.delete(payment, clock.now()))
+        await self._changes.apply(read, lambda payment: rules.delete(payment, clock.now()))
 
     async def page(self, caller: Caller, query: PaymentQuery) -> Page[Payment]:
         """The caller's own payments."""
@@ -129,6 +109,18 @@ class Payments:
     async def page_of_everyone(self, query: AdminPaymentQuery) -> Page[Payment]:
         """Every account's payments, or one's."""
         return await self._page(query, query.owner_id)
+
+    async def page_of_customer(self, caller: Caller, customer_id: str, query: CustomerPaymentQuery) -> Page[Payment]:
+        """A customer's payments, newest first."""
+        wanted = PaymentFilter(owner_id=caller.account_id, customer_id=customer_id)
+        return await self._read(wanted, Sort("created_at", descending=True), query.limit, query.cursor)
+
+    async def get_of_customer(self, caller: Caller, customer_id: str, payment_id: str) -> dict[str, Any]:
+        """One of a customer's payments. Raises NotFound."""
+        payment = await self._changes.own(caller, payment_id)
+        if payment.customer_id != customer_id:
+            raise NotFound(f"Transaction '{payment_id}' not found for this user.")
+        return payment_view(payment)
 
     async def count(self) -> int:
         return await self._payments.estimated_count()
@@ -146,78 +138,32 @@ class Payments:
             created_to=query.created_to,
         )
         sort = Sort(_SORT_FIELDS[query.sort_by], query.sort_order is SortOrder.DESCENDING)
+        return await self._read(wanted, sort, query.limit, query.cursor)
+
+    async def _read(self, wanted: PaymentFilter, sort: Sort, limit: int, cursor: str | None) -> Page[Payment]:
         try:
-            return await self._payments.page(wanted, sort, limit=query.limit, cursor=query.cursor)
+            return await self._payments.page(wanted, sort, limit=limit, cursor=cursor)
         except CursorInvalid as error:
-            raise invalid(("query", "cursor"), str(error), query.cursor) from None
+            raise invalid(("query", "cursor"), str(error), cursor) from None
 
-    def _new_payment(self, payment_id: str, caller: Caller, request: ChargeRequest) -> Payment:
-        now = clock.now()
-        return Payment(
-            id=payment_id,
-            owner_id=caller.account_id,
-            customer_name=request.customer_name,
-            amount_minor=request.amount_minor,
-            currency=request.currency,
-            status=Status.PENDING,
-            created_at=now,
-            updated_at=now,
-            due_at=now + self._processing_delay,
-            details=request.details,
-            webhook_url=request.webhook_url,
-            reference=request.reference,
-            metadata=request.metadata,
-        )
-
-    async def _own(self, caller: Caller, payment_id: str) -> Payment:
-        payment = await self._payments.get(caller.account_id, payment_id)
-        if payment is None:
-            raise NotFound(f"Transaction '{payment_id}' not found for this user.")
-        return payment
-
-    async def _change(
+    async def _command(
         self,
-        read: Callable[[], Awaitable[Payment]],
-        decide: Callable[[Payment], Change],
-        claim: Callable[[Payment], Claim | None] = lambda _: None,
-    ) -> Payment:
-        """Read, decide, write if nobody else wrote meanwhile; a lost race begins again."""
-        for attempt in range(_TRIES):
-            before = await read()
-            try:
-                change = decide(before)
-            except MoveNotAllowed as error:
-                raise InvalidState(str(error)) from None
-            if await self._payments.save(Write(before, change.payment, outbox(change), claim(change.payment))):
-                if change.events:
-                    self._signals.outbox_filled()
-                return change.payment
-            await asyncio.sleep(random.uniform(0, 0.002 * 2 ** min(attempt, 5)))  # noqa: S311 - spreads rivals
-        raise Contention
+        caller: Caller,
+        payment_id: str,
+        name: str,
+        key: str | None,
+        fields: dict[str, Any],
+        decide: Callable[[Payment, datetime], Change],
+    ) -> Answer:
+        async def read() -> Payment:
+            return await self._changes.own(caller, payment_id)
 
-    async def _settled(self, payment_id: str, wait_s: float) -> Payment:
-        """The payment once nothing more happens to it by itself, or as it is when the time is over."""
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + min(wait_s, MAX_WAIT_S)
-        while True:
-            payment = await self._payments.latest(payment_id)
-            assert payment is not None
-            remaining_s = deadline - loop.time()
-            if payment.status not in rules.AWAITS_WORKER or remaining_s <= 0:
-                return payment
-            await asyncio.sleep(min(_POLL_S, remaining_s))
+        def decide_now(payment: Payment) -> Change:
+            return decide(payment, clock.now())
 
-    def _fingerprint(self, fields: dict[str, Any]) -> bytes:
-        return fingerprint_of(self._hash_key, fields)
-
-
-def outbox(change: Change) -> tuple[OutboxEvent, ...]:
-    """A change's events as they are written beside it, each with the object as the API showed it then."""
-    return tuple(
-        OutboxEvent(ids.fresh("evt"), event.type, event.sequence, event.payment.updated_at, _json(event.payment))
-        for event in change.events
-    )
-
-
-def _json(payment: Payment) -> bytes:
-    return json_codec.dumps(payment_view(payment))
+        if key is None:
+            return Answer(200, payment_json((await self._changes.apply(read, decide_now)).payment))
+        once = Once(caller, f"POST /payments/{{id}}/{name}", key, {"payment_id": payment_id, **fields})
+        return await self._changes.apply_once(
+            once, read, decide_now, status=200, shown=lambda change: payment_json(change.payment)
+        )

@@ -9,6 +9,7 @@ from domain.origins import origin
 from repositories.deliveries import DeliveryRepository, NewDelivery
 from repositories.events import EventRecord, EventRepository
 from repositories.outbox import Outbox, OutboxEvent, Unpublished
+from repositories.refunds import RefundRepository, RefundSeen
 from schemas.events import event_body
 from services.signals import Signals
 
@@ -18,10 +19,16 @@ _LOG = logging.getLogger(__name__)
 
 class Publishing:
     def __init__(
-        self, outboxes: Sequence[Outbox], events: EventRepository, deliveries: DeliveryRepository, signals: Signals
+        self,
+        outboxes: Sequence[Outbox],
+        events: EventRepository,
+        refunds: RefundRepository,
+        deliveries: DeliveryRepository,
+        signals: Signals,
     ):
         self._outboxes = outboxes
         self._events = events
+        self._refunds = refunds
         self._deliveries = deliveries
         self._signals = signals
 
@@ -30,7 +37,7 @@ class Publishing:
         return sum([await self._publish_from(outbox) for outbox in self._outboxes])
 
     async def _publish_from(self, outbox: Outbox) -> int:
-        """Events first, then the deliveries made of them, and only then are they taken out of the outbox.
+        """Events first, then what is derived from them, then the deliveries, and only then are they taken out of the outbox.
 
         Every id is the same on a second try, so whoever dies in between, or does the same at the same time, does no
         harm.
@@ -40,6 +47,7 @@ class Publishing:
             return 0
         made = [publication for one in batch if (publication := _publication(one)) is not None]
         await self._events.insert_missing([event for publication in made for event in publication.events])
+        await self._refunds.project([refund for publication in made for refund in publication.refunds])
         if deliveries := [delivery for publication in made for delivery in publication.deliveries]:
             await self._deliveries.insert_missing(deliveries)
             self._signals.deliveries.set()
@@ -51,6 +59,7 @@ class Publishing:
 class _Publication:
     source: Unpublished
     events: list[EventRecord]
+    refunds: list[RefundSeen]
     deliveries: list[NewDelivery]
 
 
@@ -59,7 +68,8 @@ def _publication(one: Unpublished) -> _Publication | None:
     try:
         url = one.webhook_url
         deliveries = [_delivery(one.owner_id, url, event) for event in one.events] if url else []
-        return _Publication(one, [_record(one, event) for event in one.events], deliveries)
+        refunds = [_refund(one, event) for event in one.events if event.type.startswith("refund.")]
+        return _Publication(one, [_record(one, event) for event in one.events], refunds, deliveries)
     except Exception:
         _LOG.exception("the outbox of %s cannot be published and is left as it is", one.stream_id)
         return None
@@ -76,6 +86,11 @@ def _record(one: Unpublished, event: OutboxEvent) -> EventRecord:
         created_at=event.occurred_at,
         body=event_body(event.id, event.type, event.occurred_at, event.data),
     )
+
+
+def _refund(one: Unpublished, event: OutboxEvent) -> RefundSeen:
+    assert event.object_id is not None
+    return RefundSeen(event.object_id, one.owner_id, event.sequence, event.data)
 
 
 def _delivery(owner_id: str, url: str, event: OutboxEvent) -> NewDelivery:

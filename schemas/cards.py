@@ -1,0 +1,164 @@
+"""Cards, as clients send and see them."""
+
+from datetime import datetime
+from typing import Annotated, Any, Self
+
+from pydantic import BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic_core import PydanticKnownError
+
+from core import clock
+from core.clock import rfc3339
+from domain import cards
+from domain.cards import Brand, CardDetails, StoredCard
+from schemas.common import Moment, ObjectId, RequestModel, ResponseModel, example
+
+TYPED_CARD = {"number": "4242 4242 4242 4242", "expMonth": 12, "expYear": 2030, "cvc": "123"}
+_MAX_YEAR_DIGITS = 4
+
+
+def _typed_integer(value: object) -> object:
+    """An integer, or its digits: card forms send both."""
+    if isinstance(value, str):
+        if not (value.isascii() and value.isdigit() and len(value) <= _MAX_YEAR_DIGITS):
+            raise PydanticKnownError("int_parsing")
+        return int(value)
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise PydanticKnownError("int_type")
+    return value
+
+
+TypedInteger = Annotated[int, BeforeValidator(_typed_integer)]
+
+
+class CardInput(RequestModel):
+    """A card as it is typed. Its security code is checked here, and kept nowhere."""
+
+    model_config = ConfigDict(json_schema_extra=example({**TYPED_CARD}), hide_input_in_errors=True)
+
+    number: str = Field(
+        max_length=40, repr=False, description="Spaces and dashes are accepted", examples=["4242 4242 4242 4242"]
+    )
+    exp_month: TypedInteger = Field(ge=1, le=12, examples=[12])
+    exp_year: TypedInteger = Field(description="Two or four digits", examples=[2030])
+    cvc: str = Field(repr=False, description="Three digits, four for American Express", examples=["123"])
+    holder_name: str | None = Field(None, min_length=1, max_length=200, examples=["Grace Hopper"])
+
+    @field_validator("number")
+    @classmethod
+    def _digits(cls, value: str) -> str:
+        pan, _ = cards.parse_pan(value)
+        return pan
+
+    @field_validator("exp_year")
+    @classmethod
+    def _not_expired(cls, value: int, info: ValidationInfo) -> int:
+        year = cards.full_year(value)
+        if "exp_month" in info.data:
+            cards.require_not_expired(info.data["exp_month"], year, clock.now())
+        return year
+
+    @field_validator("cvc")
+    @classmethod
+    def _fits_the_brand(cls, value: str, info: ValidationInfo) -> str:
+        if "number" in info.data:
+            cards.require_cvc(value, _brand(info.data["number"]))
+        return value
+
+    def details(self) -> CardDetails:
+        return CardDetails(self.number, _brand(self.number), self.exp_month, self.exp_year, self.holder_name)
+
+    def fingerprint_source(self) -> dict[str, Any]:
+        """What makes it another card. The security code is no part of it: not even its hash is kept."""
+        return {"number": self.number, "exp": [self.exp_month, self.exp_year], "holder_name": self.holder_name}
+
+
+class CardOut(ResponseModel):
+    """A card as it is shown: never more of its number than the first six and the last four digits."""
+
+    brand: Brand
+    number: str = Field(examples=["424242XXXXXX4242"])
+    last4: str = Field(examples=["4242"])
+    exp_month: int = Field(examples=[12])
+    exp_year: int = Field(examples=[2030])
+    cvc: str = Field(description="Always `XXX`: it is not kept", examples=["XXX"])
+    holder_name: str | None
+    fingerprint: str = Field(description="The same for the same number", examples=["9c1f0e2ab5d84b63a1f07c3e5d2b8a90"])
+
+
+class CardTokenOut(ResponseModel):
+    id: str = Field(description="Pays for one payment", examples=["tok_06gztrpz170we29n8r9na1k3t0"])
+    card: CardOut
+    created_at: Moment
+    expires_at: Moment
+
+
+class SaveCardRequest(RequestModel):
+    """A card that was typed, or a token of one."""
+
+    model_config = ConfigDict(json_schema_extra=example({"card": {**TYPED_CARD}}))
+
+    card: CardInput | None = None
+    card_token: ObjectId | None = Field(None, examples=["tok_06gztrpz170we29n8r9na1k3t0"])
+
+    @model_validator(mode="after")
+    def _one_card(self) -> Self:
+        if (self.card is None) == (self.card_token is None):
+            raise ValueError("either card or cardToken is needed")
+        return self
+
+    def fingerprint_source(self) -> dict[str, Any]:
+        return {"card": self.card.fingerprint_source() if self.card else None, "card_token": self.card_token}
+
+
+class SavedCardOut(CardOut):
+    id: str = Field(examples=["card_06gztrpz170we29n8r9na1k3t0"])
+    customer_id: str = Field(examples=["cus_06gztrpz170we29n8r9na1k3t0"])
+    created_at: Moment
+
+
+class SavedCardQuery(RequestModel):
+    limit: int = Field(50, ge=1, le=100)
+    cursor: str | None = Field(None, max_length=512)
+
+
+class SavedCardPage(ResponseModel):
+    cards: list[SavedCardOut]
+    total_cards: int
+    total_is_lower_bound: bool = False
+    has_more: bool
+    next_cursor: str | None
+
+
+def token_view(token_id: str, card: StoredCard, created_at: datetime, expires_at: datetime) -> dict[str, Any]:
+    """A token as the API shows it: the fields of CardTokenOut, ready for JSON."""
+    return {
+        "id": token_id,
+        "card": card_view(card),
+        "createdAt": rfc3339(created_at),
+        "expiresAt": rfc3339(expires_at),
+    }
+
+
+def saved_card_view(card_id: str, customer_id: str, card: StoredCard, created_at: datetime) -> dict[str, Any]:
+    """A saved card as the API shows it: the fields of SavedCardOut, ready for JSON."""
+    return {"id": card_id, "customerId": customer_id, **card_view(card), "createdAt": rfc3339(created_at)}
+
+
+def card_view(card: StoredCard) -> dict[str, Any]:
+    """A card as the API shows it: the fields of CardOut, ready for JSON."""
+    return {
+        "brand": card.brand.value,
+        "number": card.masked,
+        "last4": card.last4,
+        "expMonth": card.exp_month,
+        "expYear": card.exp_year,
+        "cvc": "XXX",
+        "holderName": card.holder_name,
+        "fingerprint": card.fingerprint,
+    }
+
+
+def _brand(pan: str) -> Brand:
+    brand = cards.brand_of(pan)
+    assert brand is not None, "a number that was checked has a brand"
+    return brand

@@ -1,0 +1,132 @@
+"""Card tokens for one payment each, and the saved cards of customers."""
+
+from datetime import timedelta
+
+from core import clock, ids, json_codec
+from core.errors import CardTokenExpired, CardTokenUsed, NotFound, PspError
+from domain.cards import StoredCard
+from domain.customers import Customer
+from repositories.card_tokens import CardToken, CardTokenRepository
+from repositories.cards import CardRepository, SavedCard
+from repositories.claims import Claim
+from repositories.customers import CustomerRepository
+from repositories.pages import CursorInvalid
+from schemas.cards import CardInput, SaveCardRequest, SavedCardOut, SavedCardPage, SavedCardQuery, saved_card_view, token_view
+from services.caller import Caller
+from services.idempotency import Answer, fingerprint_of, replay
+from services.validation import invalid
+from services.vault import CardVault
+
+TOKEN_LIFETIME = timedelta(hours=1)
+_TOKEN_ROUTE = "POST /tokens"  # noqa: S105 - a route
+_SAVE_ROUTE = "POST /customers/{id}/cards"
+
+
+class Cards:
+    def __init__(
+        self,
+        vault: CardVault,
+        tokens: CardTokenRepository,
+        cards: CardRepository,
+        customers: CustomerRepository,
+        hash_key: bytes,
+    ):
+        self._vault = vault
+        self._tokens = tokens
+        self._cards = cards
+        self._customers = customers
+        self._hash_key = hash_key
+
+    async def tokenise(self, caller: Caller, typed: CardInput, key: str | None) -> Answer:
+        """A token that stands for the card in one payment, within the hour."""
+        token_id, asked = ids.fresh("tok"), None
+        if key is not None:
+            token_id = ids.derived("tok", caller.account_id, _TOKEN_ROUTE, key)
+            asked = fingerprint_of(self._hash_key, typed.fingerprint_source())
+        now = clock.now()
+        card = self._vault.seal(caller.account_id, typed.details(), token_id)
+        token = CardToken(token_id, caller.account_id, card, now, now + TOKEN_LIFETIME)
+        body = json_codec.dumps(token_view(token.id, card, token.created_at, token.expires_at))
+        claim = Claim(token_id, asked, 201, body) if asked is not None else None
+        if await self._tokens.insert(token, claim):
+            return Answer(201, body)
+        assert asked is not None, "a random id exists twice"
+        return replay(await self._tokens.claim_of(token_id), asked)
+
+    async def claim(self, caller: Caller, token_id: str, used_for: str) -> StoredCard:
+        """The card of a token, which is used up by it. Raises NotFound, CardTokenUsed, CardTokenExpired."""
+        token = await self._tokens.claim(caller.account_id, token_id, used_for, clock.now())
+        if token is None:
+            raise NotFound(f"Card token '{token_id}' not found.")
+        if token.claimed_by is None:
+            raise CardTokenExpired
+        if token.claimed_by != used_for:
+            raise CardTokenUsed
+        return token.card
+
+    async def save(self, caller: Caller, customer_id: str, request: SaveCardRequest, key: str | None) -> Answer:
+        """Keep a card for a customer. Raises NotFound, CardTokenUsed, CardTokenExpired."""
+        card_id, asked = ids.fresh("card"), None
+        if key is not None:
+            card_id = ids.derived("card", caller.account_id, _SAVE_ROUTE, key)
+            fields = {"customer_id": customer_id, **request.fingerprint_source()}
+            asked = fingerprint_of(self._hash_key, fields)
+        try:
+            await self.customer(caller, customer_id)
+            card = (
+                self._vault.seal(caller.account_id, request.card.details())
+                if request.card is not None
+                else await self.claim(caller, request.card_token or "", card_id)
+            )
+        except PspError:
+            # What the first request has used up must not refuse its repetition.
+            claim = await self._cards.claim_of(card_id) if asked is not None else None
+            if claim is None or asked is None:
+                raise
+            return replay(claim, asked)
+        saved = SavedCard(card_id, caller.account_id, customer_id, card, clock.now())
+        body = json_codec.dumps(saved_card_view(card_id, customer_id, card, saved.created_at))
+        if await self._cards.insert(saved, Claim(card_id, asked, 201, body) if asked is not None else None):
+            return Answer(201, body)
+        assert asked is not None, "a random id exists twice"
+        return replay(await self._cards.claim_of(card_id), asked)
+
+    async def get(self, caller: Caller, card_id: str) -> SavedCard:
+        """Raises NotFound."""
+        saved = await self._cards.get(caller.account_id, card_id)
+        if saved is None:
+            raise NotFound(f"Card '{card_id}' not found.")
+        return saved
+
+    async def page(self, caller: Caller, customer_id: str, query: SavedCardQuery) -> SavedCardPage:
+        """A customer's cards, newest first. Raises NotFound."""
+        await self.customer(caller, customer_id)
+        try:
+            page = await self._cards.page(caller.account_id, customer_id, limit=query.limit, cursor=query.cursor)
+        except CursorInvalid as error:
+            raise invalid(("query", "cursor"), str(error), query.cursor) from None
+        return SavedCardPage(
+            cards=[
+                SavedCardOut.model_validate(
+                    saved_card_view(saved.id, saved.customer_id, saved.card, saved.created_at)
+                )
+                for saved in page.items
+            ],
+            total_cards=page.total,
+            total_is_lower_bound=page.total_is_lower_bound,
+            has_more=page.next_cursor is not None,
+            next_cursor=page.next_cursor,
+        )
+
+    async def delete(self, caller: Caller, customer_id: str, card_id: str) -> None:
+        """Forget the card's number; payments made with it stay. Raises NotFound."""
+        await self.customer(caller, customer_id)
+        if not await self._cards.delete(caller.account_id, customer_id, card_id):
+            raise NotFound(f"Card '{card_id}' not found.")
+
+    async def customer(self, caller: Caller, customer_id: str) -> Customer:
+        """The caller's customer. Raises NotFound."""
+        customer = await self._customers.get(caller.account_id, customer_id)
+        if customer is None:
+            raise NotFound(f"Customer '{customer_id}' not found.")
+        return customer

@@ -1,0 +1,162 @@
+"""Charging: accepting a payment, which is one insert."""
+
+import asyncio
+from dataclasses import replace
+from datetime import timedelta
+
+from core import clock, ids
+from core.errors import Forbidden, PaymentKeyUsedUp, PspError
+from domain import payments as rules
+from domain.money import to_major
+from domain.payments import Payment, Status
+from repositories.claims import Claim
+from repositories.outbox import OutboxEvent
+from repositories.payments import KeyUseTaken, PaymentRepository
+from schemas.payments import ChargeFields
+from services.caller import Caller
+from services.funding import Funding, Source
+from services.idempotency import Answer, fingerprint_of, replay
+from services.payment_changes import outbox, payment_json
+from services.signals import Signals
+from services.validation import invalid
+
+MAX_WAIT_S = 30
+_POLL_S = 0.05
+
+
+class Charging:
+    def __init__(
+        self,
+        payments: PaymentRepository,
+        funding: Funding,
+        signals: Signals,
+        hash_key: bytes,
+        processing_delay_s: float,
+    ):
+        self._payments = payments
+        self._funding = funding
+        self._signals = signals
+        self._hash_key = hash_key
+        self._processing_delay = timedelta(seconds=processing_delay_s)
+
+    async def charge(
+        self,
+        caller: Caller,
+        request: ChargeFields,
+        customer_id: str | None,
+        *,
+        route: str,
+        idempotency_key: str | None,
+        wait_s: float,
+        base_url: str,
+    ) -> Answer:
+        """Accept a charge: one insert, which is at the same time the claim of its idempotency key.
+
+        With a key, the id is derived from it: whoever inserts first made the payment, and everybody else finds that
+        the id exists and repeats that answer. With `wait_s` the answer waits for the final state. `base_url` is where
+        the cardholder can be sent for 3-D Secure.
+        """
+        if idempotency_key is None:
+            payment_id, asked = ids.fresh("txn"), None
+        else:
+            payment_id = ids.derived("txn", caller.idempotency_scope, route, idempotency_key)
+            fields = request.fingerprint_source()
+            if customer_id is not None:
+                fields["customer_id"] = customer_id
+            asked = fingerprint_of(self._hash_key, fields)
+        try:
+            answer = await self._accept(caller, request, customer_id, payment_id, asked, base_url)
+        except PspError:
+            # What the first request has used up (a card token, say) must not refuse its repetition.
+            claim = await self._payments.claim_of(payment_id) if asked is not None else None
+            if claim is None or asked is None:
+                raise
+            answer = replay(claim, asked)
+        if wait_s > 0:
+            return Answer(answer.status, payment_json(await self._settled(payment_id, wait_s)), answer.replayed)
+        return answer
+
+    async def _accept(
+        self,
+        caller: Caller,
+        request: ChargeFields,
+        customer_id: str | None,
+        payment_id: str,
+        asked: bytes | None,
+        base_url: str,
+    ) -> Answer:
+        _require_what_the_key_opens(caller, request, customer_id)
+        source = await self._funding.source(caller, request, customer_id, payment_id, base_url)
+        payment = self._new_payment(payment_id, caller, request, source)
+        events = outbox(rules.create(payment))
+        body = events[0].data
+        claim = Claim(payment_id, asked, 201, body) if asked is not None else None
+        if caller.payment_key is None or caller.payment_key.max_uses is None:
+            inserted = await self._payments.insert(payment, events, claim)
+        else:
+            inserted = await self._use_key(payment, events, claim, caller.payment_key.max_uses)
+        if not inserted:
+            assert asked is not None, "a random id exists twice"
+            return replay(await self._payments.claim_of(payment_id), asked)
+        self._signals.outbox_filled()
+        self._signals.payment_due(self._processing_delay.total_seconds())
+        return Answer(201, body)
+
+    async def _use_key(self, payment: Payment, events: tuple[OutboxEvent, ...], claim: Claim | None, uses: int) -> bool:
+        """Insert as the next use of a payment key: the insert itself uses it up, so no two payments have the same."""
+        assert payment.payment_key_id is not None
+        use = await self._payments.uses_of_key(payment.payment_key_id) + 1
+        while use <= uses:
+            try:
+                return await self._payments.insert(replace(payment, payment_key_use=use), events, claim)
+            except KeyUseTaken:
+                use += 1
+        raise PaymentKeyUsedUp
+
+    def _new_payment(self, payment_id: str, caller: Caller, request: ChargeFields, source: Source) -> Payment:
+        now = clock.now()
+        return Payment(
+            id=payment_id,
+            owner_id=caller.account_id,
+            customer_name=request.customer_name or source.customer_name,
+            amount_minor=request.amount_minor,
+            currency=request.currency,
+            status=Status.PENDING,
+            created_at=now,
+            updated_at=now,
+            acts_at=now + self._processing_delay,
+            details=request.details,
+            webhook_url=request.webhook_url,
+            reference=request.reference,
+            metadata=request.metadata,
+            capture=request.capture,
+            customer_id=source.customer_id,
+            card=source.card,
+            challenge_url=source.challenge_url,
+            payment_key_id=caller.payment_key.id if caller.payment_key else None,
+        )
+
+    async def _settled(self, payment_id: str, wait_s: float) -> Payment:
+        """The payment once nothing more happens to it by itself, or as it is when the time is over."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + min(wait_s, MAX_WAIT_S)
+        while True:
+            payment = await self._payments.latest(payment_id)
+            assert payment is not None
+            remaining_s = deadline - loop.time()
+            if payment.status not in rules.AWAITS_WORKER or remaining_s <= 0:
+                return payment
+            await asyncio.sleep(min(_POLL_S, remaining_s))
+
+
+def _require_what_the_key_opens(caller: Caller, request: ChargeFields, customer_id: str | None) -> None:
+    key = caller.payment_key
+    if key is None:
+        return
+    if key.currency is not None and key.currency != request.currency:
+        raise invalid(("body", "currency"), f"the payment key opens payments in {key.currency}", request.currency)
+    if key.amount_minor is not None and key.amount_minor != request.amount_minor:
+        amount = to_major(key.amount_minor, request.currency)
+        raise invalid(("body", "paymentAmount"), f"the payment key opens payments of {amount}", None)
+    if customer_id is not None or request.card_id is not None:
+        raise Forbidden("Access denied. A payment key opens no customers and no saved cards.")

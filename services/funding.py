@@ -1,0 +1,56 @@
+"""Where a payment's money comes from: a card that was typed, a token, a saved card, and whose it is."""
+
+from dataclasses import dataclass
+
+from core.errors import NotFound
+from domain.cards import StoredCard
+from schemas.payments import ChargeFields
+from services.caller import Caller
+from services.cards import Cards
+from services.challenges import Challenges
+from services.vault import CardVault
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The card that pays (None: the payment simply succeeds), and the customer it belongs to."""
+
+    card: StoredCard | None = None
+    customer_id: str | None = None
+    customer_name: str = ""
+    challenge_url: str | None = None
+    """Where 3-D Secure asks the cardholder, where the card's issuer wants that."""
+
+
+NOTHING = Source()
+
+
+class Funding:
+    def __init__(self, vault: CardVault, cards: Cards, challenges: Challenges):
+        self._vault = vault
+        self._cards = cards
+        self._challenges = challenges
+
+    async def source(
+        self, caller: Caller, request: ChargeFields, customer_id: str | None, payment_id: str, base_url: str
+    ) -> Source:
+        """What this charge is paid with. A token is claimed for the payment's id, so a repetition finds it its own.
+
+        Raises NotFound, CardTokenUsed, CardTokenExpired.
+        """
+        card, customer_name = None, ""
+        if request.card is not None:
+            card = self._vault.seal(caller.account_id, request.card.details())
+        elif request.card_token is not None:
+            card = await self._cards.claim(caller, request.card_token, payment_id)
+        elif request.card_id is not None:
+            saved = await self._cards.get(caller, request.card_id)
+            if customer_id not in (None, saved.customer_id):
+                raise NotFound(f"Card '{request.card_id}' not found.")
+            customer_id, card = saved.customer_id, saved.card
+        if card is None and customer_id is None:
+            return NOTHING
+        if customer_id is not None:
+            customer_name = (await self._cards.customer(caller, customer_id)).name
+        asks = card is not None and card.challenges
+        return Source(card, customer_id, customer_name, self._challenges.url(base_url, payment_id) if asks else None)

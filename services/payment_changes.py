@@ -1,0 +1,133 @@
+"""Changing a payment: read it, let the rules decide, write it if nobody else did; once for each idempotency key."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from core import ids, json_codec
+from core.errors import AmountExceeded, Contention, InvalidState, NotFound
+from domain.payments import AmountTooLarge, Change, NotAccepted, Payment, PaymentEvent
+from repositories.claims import Claim
+from repositories.outbox import OutboxEvent
+from repositories.payments import ClaimTaken, PaymentRepository, Write
+from schemas.payments import payment_view
+from schemas.refunds import refund_view
+from services.caller import Caller
+from services.idempotency import Answer, fingerprint, replay
+from services.signals import Signals
+
+_TRIES = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Once:
+    """A command that an idempotency key makes happen once: who, where, under which key, and what was asked for."""
+
+    caller: Caller
+    route: str
+    key: str
+    fields: dict[str, Any]
+
+    @property
+    def claim_id(self) -> str:
+        return ids.derived("idem", self.caller.account_id, self.route, self.key)
+
+
+Read = Callable[[], Awaitable[Payment]]
+Decide = Callable[[Payment], Change]
+
+
+class PaymentChanges:
+    def __init__(self, payments: PaymentRepository, signals: Signals, hash_key: bytes):
+        self._payments = payments
+        self._signals = signals
+        self._hash_key = hash_key
+
+    async def own(self, caller: Caller, payment_id: str) -> Payment:
+        """The caller's payment, unless it is deleted. Raises NotFound."""
+        payment = await self._payments.get(caller.account_id, payment_id)
+        if payment is None:
+            raise NotFound(f"Transaction '{payment_id}' not found for this user.")
+        return payment
+
+    async def apply(
+        self, read: Read, decide: Decide, claim: Callable[[Change], Claim | None] = lambda _: None
+    ) -> Change:
+        """Read, decide, write if nobody else wrote meanwhile; a lost race begins again.
+
+        Raises what `read` raises, InvalidState, AmountExceeded, ClaimTaken, and Contention after many lost races.
+        """
+        for attempt in range(_TRIES):
+            before = await read()
+            try:
+                change = decide(before)
+            except NotAccepted as error:
+                raise InvalidState(str(error)) from None
+            except AmountTooLarge as error:
+                raise AmountExceeded(str(error)) from None
+            if await self._payments.save(Write(before, change.payment, outbox(change), claim(change))):
+                self._ring(change)
+                return change
+            await asyncio.sleep(random.uniform(0, 0.002 * 2 ** min(attempt, 5)))  # noqa: S311 - spreads rivals
+        raise Contention
+
+    async def apply_once(
+        self, once: Once, read: Read, decide: Decide, *, status: int, shown: Callable[[Change], bytes]
+    ) -> Answer:
+        """The same, and an answer that the same key and fields get again to the byte, whatever happens later."""
+        asked = fingerprint(self._hash_key, once.fields)
+
+        async def first() -> Claim | None:
+            return await self._payments.command_claim(once.caller.account_id, once.claim_id)
+
+        async def read_unclaimed() -> Payment:
+            if await first() is not None:
+                raise ClaimTaken
+            return await read()
+
+        try:
+            change = await self.apply(
+                read_unclaimed, decide, lambda change: Claim(once.claim_id, asked, status, shown(change))
+            )
+        except ClaimTaken:
+            return replay(await first(), asked)
+        except (InvalidState, AmountExceeded):
+            # The same key, sent twice at once: the other one may have been carried out meanwhile.
+            claim = await first()
+            if claim is None:
+                raise
+            return replay(claim, asked)
+        return Answer(status, shown(change))
+
+    def _ring(self, change: Change) -> None:
+        if change.events:
+            self._signals.outbox_filled()
+        if change.payment.intents:
+            self._signals.payment_due(0)
+
+
+def outbox(change: Change) -> tuple[OutboxEvent, ...]:
+    """A change's events as they are written beside it, each with the object as the API showed it then."""
+    return tuple(
+        OutboxEvent(
+            ids.fresh("evt"),
+            event.type,
+            event.sequence,
+            event.payment.updated_at,
+            _shown(event),
+            event.refund.id if event.refund else None,
+        )
+        for event in change.events
+    )
+
+
+def payment_json(payment: Payment) -> bytes:
+    return json_codec.dumps(payment_view(payment))
+
+
+def _shown(event: PaymentEvent) -> bytes:
+    if event.refund is not None:
+        return json_codec.dumps(refund_view(event.refund, event.payment))
+    return payment_json(event.payment)

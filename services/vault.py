@@ -1,0 +1,35 @@
+"""The card vault: numbers go in, and come out for the bank alone."""
+
+from core import ids
+from core.crypto import Sealer, keyed_hash
+from domain.bank_scenarios import ThreeDSecure, three_d_secure
+from domain.cards import CardDetails, StoredCard
+
+
+class CardVault:
+    def __init__(self, sealer: Sealer, hash_key: bytes):
+        self._sealer = sealer
+        self._hash_key = hash_key
+
+    def seal(self, owner_id: str, card: CardDetails, token_id: str | None = None) -> StoredCard:
+        """The card as it may be kept. Sealed for one token of one owner; without an id, for a token that nobody sees."""
+        token_id = token_id or ids.fresh("tok")
+        return StoredCard(
+            token_id=token_id,
+            brand=card.brand,
+            masked=card.masked,
+            exp_month=card.exp_month,
+            exp_year=card.exp_year,
+            holder_name=card.holder_name,
+            fingerprint=keyed_hash(self._hash_key, "card_fingerprint", card.pan.encode()).hex()[:32],
+            sealed_pan=self._sealer.seal(card.pan.encode(), _purpose(owner_id, token_id)),
+            challenges=three_d_secure(card.pan) is ThreeDSecure.REQUIRED,
+        )
+
+    def open(self, owner_id: str, card: StoredCard) -> str:
+        """The number, to be sent to the bank and nowhere else."""
+        return self._sealer.open(card.sealed_pan, _purpose(owner_id, card.token_id)).decode()
+
+
+def _purpose(owner_id: str, token_id: str) -> str:
+    return f"card:{owner_id}:{token_id}"
