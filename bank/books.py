@@ -17,6 +17,7 @@ from core.database import (
     Document,
     DuplicateKey,
     IndexModel,
+    ReplaceOne,
     Session,
     insert_each,
 )
@@ -27,8 +28,7 @@ INDEXES: Mapping[str, Sequence[IndexModel]] = {
     "bank_authorisations": [
         IndexModel("merchant_id", name="merchant"),
         IndexModel("captured_at", name="captured", sparse=True),
-        # An operation belongs to one authorisation only.
-        IndexModel("follow_ups.id", name="follow_up", unique=True, partialFilterExpression=_FOLLOWED),
+        IndexModel("follow_ups.id", name="follow_up", partialFilterExpression=_FOLLOWED),
         IndexModel("follow_ups.decided_at", name="followed", partialFilterExpression=_FOLLOWED),
     ],
     "bank_accounts": [],
@@ -96,24 +96,30 @@ class Books:
         with suppress(DuplicateKey):
             await self._database.in_transaction(work)
 
-    async def replace(self, before: Authorisation, after: Authorisation, now: datetime) -> bool:
-        """Write a change, unless somebody else has changed it since it was read. Whether it was written.
+    async def change(self, changes: Sequence[tuple[Authorisation | None, Authorisation]], now: datetime) -> set[str]:
+        """Write each change (None: of one that did not exist) unless somebody else has changed it since it was read.
 
-        Raises DuplicateKey where the operation's id belongs to another authorisation.
+        The ids of those that are known to have been written; of the others it shows when they are read again.
         """
-        change = after.spent_minor(now) - before.spent_minor(now)
-        if after.account is None or change == 0:
-            return await self._replace(before, after, None)
-
-        async def work(session: Session) -> bool:
-            written = await self._replace(before, after, session)
-            if written:
-                await self._accounts.update_one(
-                    {"_id": after.account}, {"$inc": {"spent_minor": change}}, session=session
-                )
-            return written
-
-        return bool(await self._database.in_transaction(work))
+        new = [after for before, after in changes if before is None]
+        replaced: list[tuple[Authorisation, Authorisation]] = []
+        written: set[str] = set()
+        for before, after in changes:
+            if before is None:
+                continue
+            if after.account is None or after.spent_minor(now) == before.spent_minor(now):
+                replaced.append((before, after))
+            elif await self._change_with_account(before, after, now):
+                written.add(after.id)
+        if new:
+            written |= {one.id for one, is_new in zip(new, await self.add(new), strict=True) if is_new}
+        if replaced:
+            result = await self._authorisations.bulk_write(
+                [ReplaceOne(_as_read(before), _to_document(after)) for before, after in replaced], ordered=False
+            )
+            if result.matched_count == len(replaced):
+                written |= {after.id for _, after in replaced}
+        return written
 
     async def find(self, ids: Sequence[str]) -> dict[str, Authorisation]:
         """Those that exist, by id."""
@@ -185,11 +191,22 @@ class Books:
             async for row in rows
         ]
 
-    async def _replace(self, before: Authorisation, after: Authorisation, session: Session | None) -> bool:
-        result = await self._authorisations.replace_one(
-            {"_id": before.id, "version": before.version}, _to_document(after), session=session
-        )
-        return bool(result.matched_count)
+    async def _change_with_account(self, before: Authorisation, after: Authorisation, now: datetime) -> bool:
+        """Write a change together with what it gives back to the card's account."""
+
+        async def work(session: Session) -> bool:
+            result = await self._authorisations.replace_one(_as_read(before), _to_document(after), session=session)
+            if result.matched_count:
+                change = after.spent_minor(now) - before.spent_minor(now)
+                account = {"_id": after.account}
+                await self._accounts.update_one(account, {"$inc": {"spent_minor": change}}, session=session)
+            return bool(result.matched_count)
+
+        return bool(await self._database.in_transaction(work))
+
+
+def _as_read(one: Authorisation) -> Document:
+    return {"_id": one.id, "version": one.version}
 
 
 def _to_document(one: Authorisation) -> Document:

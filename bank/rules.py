@@ -111,7 +111,34 @@ def refuse(authorisation: Authorisation, decline: Decline) -> Authorisation:
     return replace(authorisation, decline=decline, captured_minor=0, captured_at=None)
 
 
-def tombstone(void: Operation, now: datetime) -> Authorisation:
+def follow(authorisation: Authorisation | None, operation: Operation, now: datetime) -> Authorisation | None:
+    """Carry out a capture, void or refund, or refuse it; either is kept, so that a repeat gets the same answer.
+
+    Nothing changes where it was asked before, or where the merchant has no such authorisation in this currency.
+    """
+    if authorisation is None:
+        return _tombstone(operation, now) if operation.kind is OperationKind.VOID else None
+    same = (authorisation.merchant_id, authorisation.currency) == (operation.merchant_id, operation.currency)
+    if not same or authorisation.follow_up(operation.id):
+        return authorisation
+    if operation.kind is OperationKind.CAPTURE:
+        return _capture(authorisation, operation, now)
+    if operation.kind is OperationKind.VOID:
+        return _void(authorisation, operation, now)
+    return _refund(authorisation, operation, now)
+
+
+def answer_of(authorisation: Authorisation | None, operation_id: str, now: datetime) -> Answer | None:
+    """What became of the authorisation itself, or of what followed it. None where it was never carried out."""
+    if authorisation is None:
+        return None
+    if authorisation.id == operation_id:
+        return authorisation.answer(now)
+    follow_up = authorisation.follow_up(operation_id)
+    return follow_up.answer(now) if follow_up else None
+
+
+def _tombstone(void: Operation, now: datetime) -> Authorisation:
     """What a void leaves of an authorisation that has not arrived: when it does, it is refused."""
     return Authorisation(
         id=void.authorisation_id,
@@ -123,20 +150,6 @@ def tombstone(void: Operation, now: datetime) -> Authorisation:
         voided=True,
         follow_ups=(FollowUp(void.id, OperationKind.VOID, 0, None, now),),
     )
-
-
-def follow(authorisation: Authorisation, operation: Operation, now: datetime) -> Authorisation:
-    """Carry out a capture, void or refund, or refuse it; either is kept, so that a repeat gets the same answer."""
-    if operation.kind is OperationKind.CAPTURE:
-        return _capture(authorisation, operation, now)
-    if operation.kind is OperationKind.VOID:
-        return _void(authorisation, operation, now)
-    return _refund(authorisation, operation, now)
-
-
-def concerns(authorisation: Authorisation, operation: Operation) -> bool:
-    """Whether it is the same merchant's and in the same currency; otherwise there is no such authorisation."""
-    return (authorisation.merchant_id, authorisation.currency) == (operation.merchant_id, operation.currency)
 
 
 def _capture(authorisation: Authorisation, operation: Operation, now: datetime) -> Authorisation:
