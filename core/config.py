@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from yarl import URL
 
 from core.crypto import parse_key
 from core.errors import ConfigurationError
@@ -47,6 +48,9 @@ class Settings(BaseSettings):
     processing_delay_seconds: float = Field(default=1.0, ge=0, le=3600, allow_inf_nan=False)
     worker: Literal["embedded", "off"] = "embedded"
 
+    bank_url: str | None = None
+    magic_amounts: bool = False
+
     webhook_allow_private_networks: bool = True
     webhook_retry_schedule: Annotated[tuple[float, ...], NoDecode] = DEVELOPMENT_RETRY_S
 
@@ -73,6 +77,19 @@ class Settings(BaseSettings):
         if len(value) > 20 or not all(0 <= seconds <= 7 * 24 * 3600 for seconds in value):
             raise ValueError("at most 20 delays of 0 to 604800 seconds, separated by commas")
         return value
+
+    @field_validator("bank_url")
+    @classmethod
+    def _bank_url(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        try:
+            url = URL(value)
+        except ValueError:
+            raise ValueError("an http or https URL is needed") from None
+        if url.scheme not in ("http", "https") or not url.host or url.query_string or url.fragment:
+            raise ValueError("an http or https URL is needed, without query or fragment")
+        return value.rstrip("/")
 
     @field_validator("system_admin_email")
     @classmethod

@@ -16,7 +16,7 @@ from motor.motor_asyncio import (
     AsyncIOMotorCollection,
     AsyncIOMotorDatabase,
 )
-from pymongo import ASCENDING, DESCENDING, IndexModel, ReturnDocument, UpdateOne
+from pymongo import ASCENDING, DESCENDING, IndexModel, ReplaceOne, ReturnDocument, UpdateOne
 from pymongo.errors import (
     BulkWriteError,
     ConnectionFailure,
@@ -44,6 +44,7 @@ __all__ = [
     "DuplicateKey",
     "IndexModel",
     "Pipeline",
+    "ReplaceOne",
     "ReturnDocument",
     "Session",
     "UpdateOne",

@@ -1,0 +1,45 @@
+"""The way from the gateway to its bank: one port, in this process or over HTTP."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Protocol
+
+from bank.books import Books
+from bank.engine import BankEngine
+from core.config import Settings
+from core.database import Database
+from domain.acquiring import Answer, Operation
+
+
+class Bank(Protocol):
+    """Where operations go. Nothing that the bank does, or that happens on the way to it, raises here."""
+
+    async def submit(self, operations: Sequence[Operation]) -> list[Answer | None]:
+        """Have each carried out once. None where no answer came: look it up before it is submitted again."""
+        ...
+
+    async def look_up(self, operations: Sequence[Operation]) -> list[Answer | None]:
+        """What became of each; UNKNOWN where the bank has never carried it out. None where no answer came."""
+        ...
+
+
+class InProcessBank:
+    """The bank simulator inside this process. A DriverError of its books comes through: they are in our database."""
+
+    def __init__(self, engine: BankEngine):
+        self._engine = engine
+
+    async def submit(self, operations: Sequence[Operation]) -> list[Answer | None]:
+        outcomes = await self._engine.submit(operations)
+        return [outcome if isinstance(outcome, Answer) else None for outcome in outcomes]
+
+    async def look_up(self, operations: Sequence[Operation]) -> list[Answer | None]:
+        return [*await self._engine.look_up(operations)]
+
+
+@asynccontextmanager
+async def open_bank(settings: Settings, database: Database, hash_key: bytes) -> AsyncIterator[Bank]:
+    """The bank that the settings name: the one at BANK_URL, or one inside this process. Raises DriverError."""
+    books = Books(database)
+    await books.create_indexes()
+    yield InProcessBank(BankEngine(books, hash_key, magic_amounts=settings.magic_amounts))
