@@ -13,6 +13,9 @@ class EventRecord:
     type: str
     owner_id: str
     object_id: str
+    """What the event is about."""
+    stream_id: str
+    """The object that numbers it: itself, or what it belongs to."""
     sequence: int
     created_at: datetime
     body: bytes
@@ -32,6 +35,7 @@ class EventRepository:
                     "type": event.type,
                     "owner_id": event.owner_id,
                     "object_id": event.object_id,
+                    "stream_id": event.stream_id,
                     "sequence": event.sequence,
                     "created_at": event.created_at,
                     "body": event.body,

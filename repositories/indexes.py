@@ -53,7 +53,14 @@ INDEXES: dict[str, list[IndexModel]] = {
         ),
     ],
     "events": [
-        IndexModel([("object_id", ASCENDING), ("sequence", ASCENDING)], name="object", unique=True),
+        # Partial, because events that an older version has published name no stream; and of the same name as that
+        # version's index over the object, so that it takes its place.
+        IndexModel(
+            [("stream_id", ASCENDING), ("sequence", ASCENDING)],
+            name="object",
+            unique=True,
+            partialFilterExpression={"stream_id": {"$exists": True}},
+        ),
         IndexModel([("owner_id", ASCENDING), ("created_at", ASCENDING), ("_id", ASCENDING)], name="owner"),
     ],
     "deliveries": [

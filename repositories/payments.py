@@ -21,31 +21,11 @@ from core.database import (
 from domain.money import comparable
 from domain.payments import Payment, Status
 from repositories import leases
+from repositories.claims import Claim, claim_document, claim_from
+from repositories.outbox import Outbox, OutboxEvent, outbox_document
 from repositories.pages import Page, RivalIndexes, Sort, read_page
 
 _PAYMENT_FIELDS = {"outbox": 0, "claim": 0, "claims": 0}
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """The first answer to an idempotency key, and of which request it was."""
-
-    id: str
-    fingerprint: bytes
-    status: int
-    body: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class OutboxEvent:
-    """An event that is written with the change that caused it, and waits for the publisher."""
-
-    id: str
-    type: str
-    sequence: int
-    occurred_at: datetime
-    data: bytes
-    """The object's JSON as the API showed it right after the change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,16 +44,6 @@ class Leased:
 
     payment: Payment
     token: str
-
-
-@dataclass(frozen=True, slots=True)
-class Unpublished:
-    """A payment's events that nobody has published yet, oldest first."""
-
-    payment_id: str
-    owner_id: str
-    webhook_url: str | None
-    events: tuple[OutboxEvent, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,15 +68,16 @@ class ClaimTaken(Exception):
 class PaymentRepository:
     def __init__(self, database: Database):
         self._payments = database["payments"]
+        self.outbox = Outbox(self._payments)
         self._insert = Coalescer(self._insert_batch)
         self._by_id = Coalescer(self._read_batch)
 
     async def insert(self, payment: Payment, outbox: tuple[OutboxEvent, ...], claim: Claim | None) -> bool:
         """Insert, sharing the round trip with others. False where this id (and so its claim) exists already."""
         document = _to_document(payment)
-        document["outbox"] = [_outbox_document(event) for event in outbox]
+        document["outbox"] = [outbox_document(event) for event in outbox]
         if claim is not None:
-            document["claim"] = _claim_document(claim)
+            document["claim"] = claim_document(claim)
         try:
             return await self._insert(document)
         except DuplicateKey:
@@ -115,7 +86,7 @@ class PaymentRepository:
     async def claim_of(self, payment_id: str) -> Claim | None:
         """The claim that a charge's idempotency key made."""
         document = await self._payments.find_one({"_id": payment_id}, {"claim": 1})
-        return _claim(document["claim"]) if document and "claim" in document else None
+        return claim_from(document["claim"]) if document and "claim" in document else None
 
     async def command_claim(self, owner_id: str, claim_id: str) -> Claim | None:
         """The claim of a command (a cancellation, say), whichever payment it was for."""
@@ -123,7 +94,7 @@ class PaymentRepository:
             {"owner_id": owner_id, "claims.id": claim_id, "claims.0": {"$exists": True}},
             {"claims": {"$elemMatch": {"id": claim_id}}},
         )
-        return _claim(row["claims"][0]) if row else None
+        return claim_from(row["claims"][0]) if row else None
 
     async def latest(self, payment_id: str) -> Payment | None:
         """The payment as it is now, hidden or not. Shares its round trip with others that wait."""
@@ -192,33 +163,6 @@ class PaymentRepository:
             self._payments, [(write.after.id, token) for write, token in writes if write.after.id not in written]
         )
         return written
-
-    async def unpublished(self, limit: int) -> list[Unpublished]:
-        rows = (
-            self._payments.find({"outbox.0": {"$exists": True}}, {"outbox": 1, "owner_id": 1, "webhook_url": 1})
-            .sort("updated_at", 1)
-            .limit(limit)
-        )
-        return [
-            Unpublished(
-                row["_id"],
-                row["owner_id"],
-                row.get("webhook_url"),
-                tuple(_outbox_event(event) for event in row["outbox"]),
-            )
-            for row in await rows.to_list(limit)
-        ]
-
-    async def mark_published(self, published: Sequence[Unpublished]) -> None:
-        """Take published events out of their outboxes. What was added meanwhile stays."""
-        updates = [
-            UpdateOne(
-                {"_id": one.payment_id}, {"$pull": {"outbox": {"id": {"$in": [event.id for event in one.events]}}}}
-            )
-            for one in published
-        ]
-        if updates:
-            await self._payments.bulk_write(updates, ordered=False)
 
     async def page(self, wanted: PaymentFilter, sort: Sort, *, limit: int, cursor: str | None) -> Page[Payment]:
         return await read_page(
@@ -326,9 +270,9 @@ def _compare_and_set(write: Write) -> tuple[Document, Document]:
         update["$unset"] = removed
     pushes: Document = {}
     if write.outbox:
-        pushes["outbox"] = {"$each": [_outbox_document(event) for event in write.outbox]}
+        pushes["outbox"] = {"$each": [outbox_document(event) for event in write.outbox]}
     if write.claim is not None:
-        pushes["claims"] = _claim_document(write.claim)
+        pushes["claims"] = claim_document(write.claim)
     if pushes:
         update["$push"] = pushes
     return {"_id": write.before.id, "version": write.before.version}, update
@@ -386,25 +330,3 @@ def _from_document(row: Document) -> Payment:
         due_at=row.get("due_at"),
         metadata=dict(metadata) if metadata else None,
     )
-
-
-def _outbox_document(event: OutboxEvent) -> Document:
-    return {
-        "id": event.id,
-        "type": event.type,
-        "sequence": event.sequence,
-        "at": event.occurred_at,
-        "data": event.data,
-    }
-
-
-def _outbox_event(row: Document) -> OutboxEvent:
-    return OutboxEvent(row["id"], row["type"], row["sequence"], row["at"], bytes(row["data"]))
-
-
-def _claim_document(claim: Claim) -> Document:
-    return {"id": claim.id, "fingerprint": claim.fingerprint, "status": claim.status, "body": claim.body}
-
-
-def _claim(row: Document) -> Claim:
-    return Claim(row["id"], bytes(row["fingerprint"]), row["status"], bytes(row["body"]))

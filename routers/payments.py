@@ -28,7 +28,7 @@ from schemas.payments import (
     payment_view,
 )
 from services.caller import Caller
-from services.payments import Answer
+from services.idempotency import Answer
 
 router = APIRouter(prefix=f"{API}/payments", route_class=PspRoute, tags=["Payments"])
 

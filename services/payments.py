@@ -1,21 +1,20 @@
 """Payments: charging, reading, changing, cancelling, deleting."""
 
 import asyncio
-import hmac
 import random
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 from core import clock, ids, json_codec
-from core.crypto import keyed_hash
-from core.errors import Contention, Forbidden, IdempotencyKeyReused, InvalidState, NotFound
+from core.errors import Contention, Forbidden, InvalidState, NotFound
 from domain import payments as rules
 from domain.money import comparable_bound
 from domain.payments import Change, MoveNotAllowed, Payment, Status
+from repositories.claims import Claim
+from repositories.outbox import OutboxEvent
 from repositories.pages import CursorInvalid, Page, Sort
-from repositories.payments import Claim, ClaimTaken, OutboxEvent, PaymentFilter, PaymentRepository, Write
+from repositories.payments import ClaimTaken, PaymentFilter, PaymentRepository, Write
 from schemas.payments import (
     AdminPaymentQuery,
     ChargeRequest,
@@ -26,6 +25,7 @@ from schemas.payments import (
     payment_view,
 )
 from services.caller import Caller
+from services.idempotency import Answer, fingerprint_of, replay
 from services.signals import Signals
 from services.validation import invalid
 
@@ -33,15 +33,6 @@ MAX_WAIT_S = 30
 _POLL_S = 0.05
 _TRIES = 20
 _SORT_FIELDS = {SortBy.AMOUNT: "amount_comparable", SortBy.CREATED_AT: "created_at"}
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """An answer as bytes, because a replay repeats it to the byte."""
-
-    status: int
-    body: bytes
-    replayed: bool = False
 
 
 class Payments:
@@ -74,7 +65,7 @@ class Payments:
             self._signals.payment_due(self._processing_delay.total_seconds())
         else:
             assert fingerprint is not None, "a random id exists twice"
-            answer = _replay(await self._payments.claim_of(payment_id), fingerprint)
+            answer = replay(await self._payments.claim_of(payment_id), fingerprint)
         if wait_s > 0:
             return Answer(answer.status, _json(await self._settled(payment_id, wait_s)), answer.replayed)
         return answer
@@ -100,7 +91,7 @@ class Payments:
             fingerprint = self._fingerprint({"payment_id": payment_id})
             claim = await self._payments.command_claim(caller.account_id, claim_id)
             if claim is not None:
-                return _replay(claim, fingerprint)
+                return replay(claim, fingerprint)
         try:
             payment = await self._change(
                 lambda: self._own(caller, payment_id),
@@ -109,13 +100,13 @@ class Payments:
             )
         except ClaimTaken:
             assert claim_id is not None
-            return _replay(await self._payments.command_claim(caller.account_id, claim_id), fingerprint)
+            return replay(await self._payments.command_claim(caller.account_id, claim_id), fingerprint)
         except InvalidState:
             # The same key, sent twice at once: the other one may have been carried out meanwhile.
             claim = await self._payments.command_claim(caller.account_id, claim_id) if claim_id else None
             if claim is None:
                 raise
-            return _replay(claim, fingerprint)
+            return replay(claim, fingerprint)
         return Answer(200, _json(payment))
 
     async def delete(self, caller: Caller, payment_id: str) -> None:
@@ -217,7 +208,7 @@ class Payments:
             await asyncio.sleep(min(_POLL_S, remaining_s))
 
     def _fingerprint(self, fields: dict[str, Any]) -> bytes:
-        return keyed_hash(self._hash_key, "idempotency_fingerprint", json_codec.canonical(fields))
+        return fingerprint_of(self._hash_key, fields)
 
 
 def outbox(change: Change) -> tuple[OutboxEvent, ...]:
@@ -230,9 +221,3 @@ def outbox(change: Change) -> tuple[OutboxEvent, ...]:
 
 def _json(payment: Payment) -> bytes:
     return json_codec.dumps(payment_view(payment))
-
-
-def _replay(claim: Claim | None, fingerprint: bytes) -> Answer:
-    if claim is None or not hmac.compare_digest(claim.fingerprint, fingerprint):
-        raise IdempotencyKeyReused
-    return Answer(claim.status, claim.body, replayed=True)

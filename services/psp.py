@@ -86,7 +86,7 @@ async def open_psp(settings: Settings, *, is_worker: bool) -> AsyncIterator[Psp]
             incoming_webhooks=IncomingWebhooks(IncomingWebhookRepository(database), account_rows, sealer),
             dashboards=Dashboards(account_rows, payment_rows, delivery_rows),
             processing=Processing(payment_rows, signals),
-            publishing=Publishing(payment_rows, event_rows, delivery_rows, signals),
+            publishing=Publishing([payment_rows.outbox], event_rows, delivery_rows, signals),
             delivery=Delivery(delivery_rows, event_rows, account_rows, sender, sealer, settings.webhook_retry_schedule),
         )
 

@@ -1,13 +1,14 @@
 """Emptying outboxes: events become visible, and a delivery is made for each target that wants them."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from core import ids
 from domain.origins import origin
 from repositories.deliveries import DeliveryRepository, NewDelivery
 from repositories.events import EventRecord, EventRepository
-from repositories.payments import OutboxEvent, PaymentRepository, Unpublished
+from repositories.outbox import Outbox, OutboxEvent, Unpublished
 from schemas.events import event_body
 from services.signals import Signals
 
@@ -17,20 +18,24 @@ _LOG = logging.getLogger(__name__)
 
 class Publishing:
     def __init__(
-        self, payments: PaymentRepository, events: EventRepository, deliveries: DeliveryRepository, signals: Signals
+        self, outboxes: Sequence[Outbox], events: EventRepository, deliveries: DeliveryRepository, signals: Signals
     ):
-        self._payments = payments
+        self._outboxes = outboxes
         self._events = events
         self._deliveries = deliveries
         self._signals = signals
 
     async def publish_batch(self) -> int:
-        """Publish a batch of outboxes; how many there were.
+        """Publish a batch of each collection's outboxes; how many there were."""
+        return sum([await self._publish_from(outbox) for outbox in self._outboxes])
 
-        Events first, then the deliveries made of them, and only then are they taken out of the outbox. Every id is
-        the same on a second try, so whoever dies in between, or does the same at the same time, does no harm.
+    async def _publish_from(self, outbox: Outbox) -> int:
+        """Events first, then the deliveries made of them, and only then are they taken out of the outbox.
+
+        Every id is the same on a second try, so whoever dies in between, or does the same at the same time, does no
+        harm.
         """
-        batch = await self._payments.unpublished(BATCH)
+        batch = await outbox.unpublished(BATCH)
         if not batch:
             return 0
         made = [publication for one in batch if (publication := _publication(one)) is not None]
@@ -38,7 +43,7 @@ class Publishing:
         if deliveries := [delivery for publication in made for delivery in publication.deliveries]:
             await self._deliveries.insert_missing(deliveries)
             self._signals.deliveries.set()
-        await self._payments.mark_published([publication.source for publication in made])
+        await outbox.mark_published([publication.source for publication in made])
         return len(made)
 
 
@@ -56,7 +61,7 @@ def _publication(one: Unpublished) -> _Publication | None:
         deliveries = [_delivery(one.owner_id, url, event) for event in one.events] if url else []
         return _Publication(one, [_record(one, event) for event in one.events], deliveries)
     except Exception:
-        _LOG.exception("the outbox of %s cannot be published and is left as it is", one.payment_id)
+        _LOG.exception("the outbox of %s cannot be published and is left as it is", one.stream_id)
         return None
 
 
@@ -65,7 +70,8 @@ def _record(one: Unpublished, event: OutboxEvent) -> EventRecord:
         id=event.id,
         type=event.type,
         owner_id=one.owner_id,
-        object_id=one.payment_id,
+        object_id=event.object_id or one.stream_id,
+        stream_id=one.stream_id,
         sequence=event.sequence,
         created_at=event.occurred_at,
         body=event_body(event.id, event.type, event.occurred_at, event.data),

@@ -2,17 +2,20 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from core import clock
-from core.database import Database
+from core.database import Database, DuplicateKey
 from domain import payments as rules
 from domain.payments import Payment, Status
 from repositories.deliveries import DeliveryRepository
 from repositories.events import EventRepository
-from repositories.payments import Leased, OutboxEvent, PaymentRepository, Write
+from repositories.indexes import create_indexes
+from repositories.outbox import OutboxEvent
+from repositories.payments import Leased, PaymentRepository, Write
 from repositories.signals import SignalRepository
 from services.processing import Processing
 from services.publishing import Publishing
@@ -120,6 +123,25 @@ async def test_a_payment_that_is_changed_all_the_time_completes_all_the_same(
     assert (latest.status, latest.sequence) == (Status.COMPLETED, 3)
 
 
+async def test_an_event_is_stored_under_its_object_and_the_one_that_numbers_it(
+    payments: PaymentRepository, database: Database
+) -> None:
+    await create_indexes(database)
+    payment, now = await due_payment(payments), clock.now()
+    about_another = OutboxEvent("evt_2", "refund.created", 2, now, b"{}", "re_1")
+    await payments.save(Write(payment, replace(payment, sequence=2, version=2), (about_another,)))
+    signals = Signals(SignalRepository(database), tell_others=False)
+
+    await Publishing(
+        [payments.outbox], EventRepository(database), DeliveryRepository(database), signals
+    ).publish_batch()
+
+    stored = database["events"].find({"stream_id": "txn_1"}).sort("sequence", 1)
+    assert [(row["object_id"], row["sequence"]) async for row in stored] == [("txn_1", 1), ("re_1", 2)]
+    with pytest.raises(DuplicateKey):
+        await database["events"].insert_one({"_id": "evt_3", "stream_id": "txn_1", "sequence": 2})
+
+
 async def test_an_outbox_that_cannot_be_read_holds_up_nobody_elses(
     payments: PaymentRepository, database: Database
 ) -> None:
@@ -128,9 +150,9 @@ async def test_an_outbox_that_cannot_be_read_holds_up_nobody_elses(
     await due_payment(payments, 2)
     await database["payments"].update_one({"_id": "txn_1"}, {"$set": {"webhook_url": "http://[broken"}})
     signals = Signals(SignalRepository(database), tell_others=False)
-    publishing = Publishing(payments, EventRepository(database), DeliveryRepository(database), signals)
+    publishing = Publishing([payments.outbox], EventRepository(database), DeliveryRepository(database), signals)
 
     await publishing.publish_batch()
 
-    assert [one.payment_id for one in await payments.unpublished(10)] == ["txn_1"]
+    assert [one.stream_id for one in await payments.outbox.unpublished(10)] == ["txn_1"]
     assert await publishing.publish_batch() == 0

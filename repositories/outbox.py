@@ -1,0 +1,85 @@
+"""Outboxes: events that stand in the document whose change caused them, until the publisher takes them out."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from core.database import Collection, Document, UpdateOne
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxEvent:
+    """An event that is written with the change that caused it, and waits for the publisher."""
+
+    id: str
+    type: str
+    sequence: int
+    occurred_at: datetime
+    data: bytes
+    """The object's JSON as the API showed it right after the change."""
+    object_id: str | None = None
+    """The object that the event is about, where that is another than the one whose sequence numbers it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unpublished:
+    """One object's events that nobody has published yet, oldest first."""
+
+    stream_id: str
+    """The object whose sequence numbers these events."""
+    owner_id: str
+    webhook_url: str | None
+    events: tuple[OutboxEvent, ...]
+
+
+class Outbox:
+    """The outboxes of one collection, whose documents have `owner_id`, `updated_at` and `outbox`."""
+
+    def __init__(self, collection: Collection):
+        self._collection = collection
+
+    async def unpublished(self, limit: int) -> list[Unpublished]:
+        """Objects with events that wait, the one changed longest ago first."""
+        rows = (
+            self._collection.find({"outbox.0": {"$exists": True}}, {"outbox": 1, "owner_id": 1, "webhook_url": 1})
+            .sort("updated_at", 1)
+            .limit(limit)
+        )
+        return [
+            Unpublished(
+                row["_id"],
+                row["owner_id"],
+                row.get("webhook_url"),
+                tuple(_from_document(event) for event in row["outbox"]),
+            )
+            for row in await rows.to_list(limit)
+        ]
+
+    async def mark_published(self, published: Sequence[Unpublished]) -> None:
+        """Take published events out of their outboxes. What was added meanwhile stays."""
+        updates = [
+            UpdateOne(
+                {"_id": one.stream_id}, {"$pull": {"outbox": {"id": {"$in": [event.id for event in one.events]}}}}
+            )
+            for one in published
+        ]
+        if updates:
+            await self._collection.bulk_write(updates, ordered=False)
+
+
+def outbox_document(event: OutboxEvent) -> Document:
+    """An event as it stands in its outbox."""
+    document: Document = {
+        "id": event.id,
+        "type": event.type,
+        "sequence": event.sequence,
+        "at": event.occurred_at,
+        "data": event.data,
+    }
+    if event.object_id is not None:
+        document["object_id"] = event.object_id
+    return document
+
+
+def _from_document(row: Document) -> OutboxEvent:
+    return OutboxEvent(row["id"], row["type"], row["sequence"], row["at"], bytes(row["data"]), row.get("object_id"))
