@@ -25,7 +25,7 @@ from core.errors import (
 from domain.roles import EVERYONE
 from routers.roles import API, Needs
 from routers.route import PspRoute, document_error
-from schemas.events import EVENT_TYPES, PaymentEventOut
+from schemas.events import EVENT_TYPES, event_model
 
 DESCRIPTION = """
 A payment service provider to build and test payment flows against: stateful, idempotent, with webhooks that really
@@ -36,6 +36,7 @@ paste the key and log in with the e-mail address and the password. Then send *ch
 """
 TAGS = [
     {"name": "Payments", "description": "Charge, read, change, cancel. `X-API-Key`."},
+    {"name": "Customers", "description": "Whom a merchant charges. `X-API-Key` or a token."},
     {"name": "Webhooks", "description": "What others send to an account. `X-API-Key` and a signature."},
     {"name": "Users", "description": "Accounts and their roles."},
     {"name": "Sessions", "description": "Logging in and out."},
@@ -56,6 +57,7 @@ _SECURITY: dict[Needs, list[dict[str, list[str]]]] = {
     Needs.TOKEN: [{"Login": []}],
     Needs.API_KEY: [{"ApiKey": []}],
     Needs.BOTH: [{"ApiKey": [], "Login": []}],
+    Needs.EITHER: [{"ApiKey": []}, {"Login": []}],
 }
 _FRAMEWORKS_SCHEMA = {"$ref": "#/components/schemas/HTTPValidationError"}
 _PAGES = ("/docs", "/redoc")
@@ -134,6 +136,7 @@ def _common_errors(route: PspRoute, *, has_body: bool) -> list[type[PspError]]:
         Needs.TOKEN: token,
         Needs.API_KEY: [ApiKeyInvalid],
         Needs.BOTH: [ApiKeyInvalid, *token, Forbidden],
+        Needs.EITHER: [ApiKeyInvalid, TokenMalformed, TokenInvalid, Forbidden],
     }
     errors = [*by_need[route.access.needs], InvalidRequest, DatabaseUnavailable]
     if route.access.roles != EVERYONE:
@@ -146,19 +149,18 @@ def _common_errors(route: PspRoute, *, has_body: bool) -> list[type[PspError]]:
 
 
 def _add_webhooks(document: dict[str, Any]) -> None:
-    schema = PaymentEventOut.model_json_schema(by_alias=True, ref_template="#/components/schemas/{model}")
-    document["components"]["schemas"].update(schema.pop("$defs", {}))
-    document["components"]["schemas"]["PaymentEvent"] = schema
-    body = {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/PaymentEvent"}}}}
-    document["webhooks"] = {
-        event: {
+    schemas, webhooks = document["components"]["schemas"], document.setdefault("webhooks", {})
+    for event, description in EVENT_TYPES.items():
+        model = event_model(event)
+        schema = model.model_json_schema(by_alias=True, ref_template="#/components/schemas/{model}")
+        name = model.__name__.removesuffix("Out")
+        schemas.update({**schema.pop("$defs", {}), name: schema})
+        webhooks[event] = {
             "post": {
                 "summary": event,
                 "description": description,
                 "tags": ["Webhooks"],
-                "requestBody": body,
+                "requestBody": {"content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{name}"}}}},
                 "responses": {"2XX": {"description": "Received. Anything else is tried again."}},
             }
         }
-        for event, description in EVENT_TYPES.items()
-    }

@@ -13,6 +13,7 @@ from core.errors import (
 )
 from domain.payments import Payment
 from repositories.pages import Page
+from routers.answers import answered, json_answer
 from routers.conditional import conditional
 from routers.dependencies import IDEMPOTENCY_KEY_HEADER, PREFER_HEADER, CallerDep, PspDep, command_of
 from routers.roles import API
@@ -28,7 +29,6 @@ from schemas.payments import (
     payment_view,
 )
 from services.caller import Caller
-from services.idempotency import Answer
 
 router = APIRouter(prefix=f"{API}/payments", route_class=PspRoute, tags=["Payments"])
 
@@ -50,7 +50,7 @@ async def charge(request: Request, body: ChargeRequest) -> Response:
     charging = command.psp.payments.charge(
         command.caller, body, idempotency_key=command.idempotency_key, wait_s=command.wait_s
     )
-    return _answer(await charging)
+    return answered(await charging)
 
 
 @router.get("/all", response_model=PaymentPage, responses=documented(NotFound))
@@ -78,7 +78,7 @@ async def get_payment(psp: PspDep, caller: CallerDep, payment_id: str, request: 
 )
 async def amend_payment(psp: PspDep, caller: CallerDep, payment_id: str, body: PaymentPatch) -> Response:
     """Change what describes a payment: what is sent replaces what is there, and null clears it."""
-    return _json(json_codec.dumps(await psp.payments.amend(caller, payment_id, body)))
+    return json_answer(json_codec.dumps(await psp.payments.amend(caller, payment_id, body)))
 
 
 @router.post(
@@ -91,14 +91,14 @@ async def cancel_payment(request: Request, payment_id: str, body: EmptyBody | No
     """Call a payment off before any money has moved."""
     command = command_of(request)
     payments = command.psp.payments
-    return _answer(await payments.cancel(command.caller, payment_id, idempotency_key=command.idempotency_key))
+    return answered(await payments.cancel(command.caller, payment_id, idempotency_key=command.idempotency_key))
 
 
 def page_response(caller: Caller, page: Page[Payment], nothing_found: str) -> Response:
     """A page of payments, or the contract's 404 where the whole list is empty."""
     if page.total == 0:
         raise NotFound(nothing_found)
-    return _json(
+    return json_answer(
         json_codec.dumps(
             {
                 "userId": caller.account_id,
@@ -110,12 +110,3 @@ def page_response(caller: Caller, page: Page[Payment], nothing_found: str) -> Re
             }
         )
     )
-
-
-def _answer(answer: Answer) -> Response:
-    headers = {"Idempotent-Replayed": "true"} if answer.replayed else None
-    return Response(answer.body, answer.status, headers, "application/json")
-
-
-def _json(body: bytes) -> Response:
-    return Response(body, media_type="application/json")

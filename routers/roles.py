@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from domain.roles import ADMINS, EVERYONE, Role
+from domain.roles import ADMINS, EVERYONE, MERCHANTS, Role
 
 API = "/api/v1"
 
@@ -20,6 +20,8 @@ class Needs(StrEnum):
     API_KEY = "api_key"
     BOTH = "both"
     """API key and token of the same account."""
+    EITHER = "either"
+    """API key or token; where both are sent, both must be right and of the same account."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,7 @@ TOKEN = Access(Needs.TOKEN)
 API_KEY = Access(Needs.API_KEY)
 KEY_AND_TOKEN = Access(Needs.BOTH)
 ADMIN = Access(Needs.TOKEN, ADMINS)
+MERCHANT = Access(Needs.EITHER, MERCHANTS)
 
 ROLE_TABLE: Mapping[tuple[str, str], Access] = {
     ("GET", "/"): ANYONE,
@@ -68,6 +71,12 @@ ROLE_TABLE: Mapping[tuple[str, str], Access] = {
     ("PATCH", f"{API}/payments/{{payment_id}}"): API_KEY,
     ("POST", f"{API}/payments/{{payment_id}}/cancel"): API_KEY,
     ("POST", f"{API}/webhook-receive"): API_KEY,
+    ("POST", f"{API}/customers"): MERCHANT,
+    ("GET", f"{API}/customers"): MERCHANT,
+    ("GET", f"{API}/customers/{{customer_id}}"): MERCHANT,
+    ("PUT", f"{API}/customers/{{customer_id}}"): MERCHANT,
+    ("PATCH", f"{API}/customers/{{customer_id}}"): MERCHANT,
+    ("DELETE", f"{API}/customers/{{customer_id}}"): MERCHANT,
     # Who may delete what depends on the object, so the service decides (services/payments.py, services/accounts.py).
     ("DELETE", f"{API}/{{resource}}/{{resource_id}}"): TOKEN,
 }

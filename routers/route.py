@@ -255,11 +255,18 @@ async def _by_both(request: Request) -> Caller | None:
     return by_token
 
 
+async def _by_either(request: Request) -> Caller | None:
+    if "authorization" not in request.headers:
+        return await _by_key(request)
+    return await (_by_both(request) if "x-api-key" in request.headers else _by_token(request))
+
+
 _AUTHENTICATORS: dict[Needs, Callable[[Request], Awaitable[Caller | None]]] = {
     Needs.NOTHING: _nobody,
     Needs.TOKEN: _by_token,
     Needs.API_KEY: _by_key,
     Needs.BOTH: _by_both,
+    Needs.EITHER: _by_either,
 }
 
 

@@ -16,6 +16,7 @@ from core.mongo_files import EmbeddedMongoError
 from core.security import PasswordHasher, TokenSigner
 from repositories import keyring
 from repositories.accounts import AccountRepository
+from repositories.customers import CustomerRepository
 from repositories.deliveries import DeliveryRepository
 from repositories.events import EventRepository
 from repositories.incoming_webhooks import IncomingWebhookRepository
@@ -25,6 +26,7 @@ from repositories.sessions import SessionRepository
 from repositories.signals import SignalRepository
 from services.accounts import Accounts
 from services.api_keys import ApiKeys
+from services.customers import Customers
 from services.dashboard import Dashboards
 from services.delivery import Delivery
 from services.incoming_webhooks import IncomingWebhooks
@@ -46,6 +48,7 @@ class Psp:
     api_keys: ApiKeys
     sessions: Sessions
     payments: Payments
+    customers: Customers
     incoming_webhooks: IncomingWebhooks
     dashboards: Dashboards
     processing: Processing
@@ -71,6 +74,7 @@ async def open_psp(settings: Settings, *, is_worker: bool) -> AsyncIterator[Psp]
         stack.push_async_callback(signals.close)
 
         account_rows, payment_rows = AccountRepository(database), PaymentRepository(database)
+        customer_rows = CustomerRepository(database)
         delivery_rows, event_rows = DeliveryRepository(database), EventRepository(database)
         signer = TokenSigner(settings.secrets.jwt_key, timedelta(minutes=settings.access_token_minutes))
         api_keys = ApiKeys(account_rows, hash_key)
@@ -83,10 +87,11 @@ async def open_psp(settings: Settings, *, is_worker: bool) -> AsyncIterator[Psp]
             api_keys=api_keys,
             sessions=Sessions(account_rows, SessionRepository(database), hasher, signer, hash_key),
             payments=Payments(payment_rows, signals, hash_key, settings.processing_delay_seconds),
+            customers=Customers(customer_rows, signals, hash_key),
             incoming_webhooks=IncomingWebhooks(IncomingWebhookRepository(database), account_rows, sealer),
             dashboards=Dashboards(account_rows, payment_rows, delivery_rows),
             processing=Processing(payment_rows, signals),
-            publishing=Publishing([payment_rows.outbox], event_rows, delivery_rows, signals),
+            publishing=Publishing([payment_rows.outbox, customer_rows.outbox], event_rows, delivery_rows, signals),
             delivery=Delivery(delivery_rows, event_rows, account_rows, sender, sealer, settings.webhook_retry_schedule),
         )
 
