@@ -10,13 +10,41 @@ from fastapi_offline import FastAPIOffline
 from starlette.routing import Route
 
 from core.config import Settings, load_settings
-from routers import admin, documentation, payments, problems, resources, status, users, webhooks
+from routers import (
+    admin,
+    cards,
+    challenge,
+    customer_payments,
+    customers,
+    documentation,
+    payment_keys,
+    payments,
+    problems,
+    refunds,
+    resources,
+    status,
+    users,
+    webhooks,
+)
 from routers.middleware import RequestContext
 from routers.roles import ROLE_TABLE
 from services.psp import Psp, open_psp
 from workers.runner import running_workers
 
-ROUTERS = (payments, webhooks, users, status, admin, resources)
+ROUTERS = (
+    payments,
+    refunds,
+    webhooks,
+    cards,
+    customer_payments,
+    customers,
+    payment_keys,
+    challenge,
+    users,
+    status,
+    admin,
+    resources,
+)
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:

@@ -11,6 +11,7 @@ class Role(StrEnum):
 
 
 EVERYONE = tuple(Role)
+MERCHANTS = (Role.MERCHANT, Role.ADMIN, Role.SYSTEM_ADMIN)
 ADMINS = (Role.ADMIN, Role.SYSTEM_ADMIN)
 
 

@@ -54,7 +54,7 @@ class CardTokenRepository:
         """
         mine: Document = {"_id": token_id, "owner_id": owner_id}
         usable = {"$or": [{"claimed_by": None, "expires_at": {"$gt": now}}, {"claimed_by": used_for}]}
-        row = await self._tokens.find_one_and_update(
+        row: Document | None = await self._tokens.find_one_and_update(
             {**mine, **usable}, {"$set": {"claimed_by": used_for}}, return_document=ReturnDocument.AFTER
         )
         row = row or await self._tokens.find_one(mine)

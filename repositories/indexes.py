@@ -77,6 +77,14 @@ INDEXES: dict[str, list[IndexModel]] = {
     ],
     "cards": [_list_index("by_time", "owner_id", "customer_id", sort=_CREATED)],
     "payment_keys": [IndexModel([("owner_id", ASCENDING), *_CREATED], name="by_time")],
+    "customers": [
+        # The name stands at the end, so that a prefix of it is judged in the index: see `_rival_indexes`.
+        _list_index("by_time", "owner_id", sort=(*_CREATED, ("name_folded", ASCENDING))),
+        _list_index("by_name", "owner_id", "name_folded", sort=_CREATED),
+        _list_index("by_email", "owner_id", "email_folded", sort=_CREATED),
+        _list_index("by_phone", "owner_id", "phone", sort=_CREATED),
+        IndexModel("updated_at", name="outbox", partialFilterExpression={"outbox.0": {"$exists": True}}),
+    ],
     "events": [
         # Partial, because events that an older version has published name no stream; and of the same name as that
         # version's index over the object, so that it takes its place.

@@ -1,6 +1,5 @@
 """Payment keys, found by their id and a keyed hash."""
 
-
 from core.coalesce import Coalescer
 from core.database import Database, Document
 from domain.payment_keys import PaymentKey

@@ -133,7 +133,9 @@ class PaymentRepository:
 
     async def uses_of_key(self, payment_key_id: str) -> int:
         """How many of a payment key's limited uses are used up."""
-        return int(await self._payments.count_documents({"payment_key_id": payment_key_id, "payment_key_use": {"$gt": 0}}))
+        return int(
+            await self._payments.count_documents({"payment_key_id": payment_key_id, "payment_key_use": {"$gt": 0}})
+        )
 
     async def save(self, write: Write) -> bool:
         """Write a change on condition that nobody else changed the payment since it was read.

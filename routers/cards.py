@@ -5,8 +5,8 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 
 from core.errors import CardTokenExpired, CardTokenUsed, IdempotencyKeyReused, NotFound
+from routers.answers import answered
 from routers.dependencies import IDEMPOTENCY_KEY_HEADER, CallerDep, PspDep, command_of
-from routers.replies import answer_response
 from routers.roles import API
 from routers.route import PspRoute, documented
 from schemas.cards import CardInput, CardTokenOut, SaveCardRequest, SavedCardOut, SavedCardPage, SavedCardQuery
@@ -26,7 +26,7 @@ async def create_token(request: Request, body: CardInput) -> Response:
     """Exchange a card for a token that pays for one payment within an hour, or saves the card of a customer. The
     security code is checked here and kept nowhere."""
     command = command_of(request)
-    return answer_response(await command.psp.cards.tokenise(command.caller, body, command.idempotency_key))
+    return answered(await command.psp.cards.tokenise(command.caller, body, command.idempotency_key))
 
 
 @router.post(
@@ -39,9 +39,7 @@ async def create_token(request: Request, body: CardInput) -> Response:
 async def save_card(request: Request, customer_id: str, body: SaveCardRequest) -> Response:
     """Save a card of a customer, to be charged later by its id."""
     command = command_of(request)
-    return answer_response(
-        await command.psp.cards.save(command.caller, customer_id, body, command.idempotency_key)
-    )
+    return answered(await command.psp.cards.save(command.caller, customer_id, body, command.idempotency_key))
 
 
 @router.get("/customers/{customer_id}/cards", responses=documented(NotFound))

@@ -1,5 +1,6 @@
 """The page where 3-D Secure asks the cardholder. It plays the issuer's part, for a person in a browser."""
 
+from contextlib import suppress
 from html import escape
 from typing import Annotated, Literal
 
@@ -63,17 +64,13 @@ async def challenge_page(psp: PspDep, payment_id: str, proof: str) -> HTMLRespon
     return _page(await psp.payments.challenged(payment_id, proof))
 
 
-@router.post(
-    "/{payment_id}/{proof}", response_class=RedirectResponse, status_code=303, responses=documented(NotFound)
-)
+@router.post("/{payment_id}/{proof}", response_class=RedirectResponse, status_code=303, responses=documented(NotFound))
 async def answer_challenge(
     psp: PspDep, payment_id: str, proof: str, form: Annotated[ChallengeAnswer, Form()]
 ) -> RedirectResponse:
     """The cardholder approves or refuses. Leads back to the page, which shows what became of the payment."""
-    try:
+    with suppress(InvalidState):  # answered before, or cancelled meanwhile: the page says so
         await psp.payments.answer_challenge(payment_id, proof, approved=form.answer == "approve")
-    except InvalidState:
-        pass  # answered before, or cancelled meanwhile: the page says so
     return RedirectResponse(proof, status_code=303, headers=_HEADERS)
 
 

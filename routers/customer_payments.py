@@ -6,10 +6,10 @@ from fastapi import APIRouter, Query, Request, Response
 
 from core import json_codec
 from core.errors import NotFound
+from routers.answers import answered
 from routers.conditional import conditional
 from routers.dependencies import IDEMPOTENCY_KEY_HEADER, PREFER_HEADER, CallerDep, PspDep, charge_with
 from routers.payments import CHARGE_ERRORS, page_response
-from routers.replies import answer_response
 from routers.roles import API
 from routers.route import PspRoute, documented
 from schemas.payments import CustomerChargeRequest, CustomerPaymentQuery, PaymentOut, PaymentPage
@@ -26,7 +26,7 @@ router = APIRouter(prefix=f"{API}/customers/{{customer_id}}/payments", route_cla
 )
 async def charge_customer(request: Request, customer_id: str, body: CustomerChargeRequest) -> Response:
     """Charge a customer, with one of its saved cards (`cardId`) or any other."""
-    return answer_response(await charge_with(request, body, customer_id, "POST /customers/{id}/payments"))
+    return answered(await charge_with(request, body, customer_id, "POST /customers/{id}/payments"))
 
 
 @router.get("", response_model=PaymentPage, responses=documented(NotFound))
@@ -34,8 +34,8 @@ async def list_customer_payments(
     psp: PspDep, caller: CallerDep, customer_id: str, query: Annotated[CustomerPaymentQuery, Query()]
 ) -> Response:
     """A customer's payments, newest first. They stay when the customer is deleted."""
-    await psp.customers.require_known(caller, customer_id)
-    return page_response(caller, await psp.payments.page_of_customer(caller, customer_id, query), nothing_found=None)
+    await psp.customers.get(caller, customer_id)
+    return page_response(caller, await psp.payments.page_of_customer(caller, customer_id, query))
 
 
 @router.get("/{payment_id}", response_model=PaymentOut, responses=documented(NotFound))

@@ -25,7 +25,7 @@ from core.errors import (
 from domain.roles import EVERYONE
 from routers.roles import API, Needs
 from routers.route import PspRoute, document_error
-from schemas.events import EVENT_TYPES, PaymentEventOut
+from schemas.events import EVENT_TYPES, event_model
 
 DESCRIPTION = """
 A payment service provider to build and test payment flows against: stateful, idempotent, with webhooks that really
@@ -35,7 +35,12 @@ arrive, signed and retried.
 paste the key and log in with the e-mail address and the password. Then send *charge*.
 """
 TAGS = [
-    {"name": "Payments", "description": "Charge, read, change, cancel. `X-API-Key`."},
+    {"name": "Payments", "description": "Charge, read, capture, cancel. `X-API-Key`."},
+    {"name": "Refunds", "description": "Giving money back. `X-API-Key` or a token."},
+    {"name": "Cards", "description": "Card tokens, and the saved cards of customers."},
+    {"name": "Payment keys", "description": "Publishable keys that open charges and nothing else."},
+    {"name": "3-D Secure", "description": "The page where a cardholder approves or refuses."},
+    {"name": "Customers", "description": "Whom a merchant charges. `X-API-Key` or a token."},
     {"name": "Webhooks", "description": "What others send to an account. `X-API-Key` and a signature."},
     {"name": "Users", "description": "Accounts and their roles."},
     {"name": "Sessions", "description": "Logging in and out."},
@@ -45,6 +50,12 @@ TAGS = [
 ]
 _SCHEMES = {
     "ApiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "From the answer of register"},
+    "PaymentKey": {
+        "type": "apiKey",
+        "in": "header",
+        "name": "X-Payment-Key",
+        "description": "Publishable; opens charges and nothing else",
+    },
     "Login": {
         "type": "oauth2",
         "description": "E-mail address as username, and password",
@@ -56,6 +67,8 @@ _SECURITY: dict[Needs, list[dict[str, list[str]]]] = {
     Needs.TOKEN: [{"Login": []}],
     Needs.API_KEY: [{"ApiKey": []}],
     Needs.BOTH: [{"ApiKey": [], "Login": []}],
+    Needs.PAYMENT_KEY: [{"ApiKey": []}, {"PaymentKey": []}],
+    Needs.EITHER: [{"ApiKey": []}, {"Login": []}],
 }
 _FRAMEWORKS_SCHEMA = {"$ref": "#/components/schemas/HTTPValidationError"}
 _PAGES = ("/docs", "/redoc")
@@ -134,6 +147,8 @@ def _common_errors(route: PspRoute, *, has_body: bool) -> list[type[PspError]]:
         Needs.TOKEN: token,
         Needs.API_KEY: [ApiKeyInvalid],
         Needs.BOTH: [ApiKeyInvalid, *token, Forbidden],
+        Needs.PAYMENT_KEY: [ApiKeyInvalid],
+        Needs.EITHER: [ApiKeyInvalid, TokenMalformed, TokenInvalid, Forbidden],
     }
     errors = [*by_need[route.access.needs], InvalidRequest, DatabaseUnavailable]
     if route.access.roles != EVERYONE:
@@ -146,19 +161,18 @@ def _common_errors(route: PspRoute, *, has_body: bool) -> list[type[PspError]]:
 
 
 def _add_webhooks(document: dict[str, Any]) -> None:
-    schema = PaymentEventOut.model_json_schema(by_alias=True, ref_template="#/components/schemas/{model}")
-    document["components"]["schemas"].update(schema.pop("$defs", {}))
-    document["components"]["schemas"]["PaymentEvent"] = schema
-    body = {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/PaymentEvent"}}}}
-    document["webhooks"] = {
-        event: {
+    schemas, webhooks = document["components"]["schemas"], document.setdefault("webhooks", {})
+    for event, description in EVENT_TYPES.items():
+        model = event_model(event)
+        schema = model.model_json_schema(by_alias=True, ref_template="#/components/schemas/{model}")
+        name = model.__name__.removesuffix("Out")
+        schemas.update({**schema.pop("$defs", {}), name: schema})
+        webhooks[event] = {
             "post": {
                 "summary": event,
                 "description": description,
                 "tags": ["Webhooks"],
-                "requestBody": body,
+                "requestBody": {"content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{name}"}}}},
                 "responses": {"2XX": {"description": "Received. Anything else is tried again."}},
             }
         }
-        for event, description in EVENT_TYPES.items()
-    }

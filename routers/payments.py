@@ -20,9 +20,9 @@ from core.errors import (
 )
 from domain.payments import Payment
 from repositories.pages import Page
+from routers.answers import answered, json_answer
 from routers.conditional import conditional
 from routers.dependencies import IDEMPOTENCY_KEY_HEADER, PREFER_HEADER, CallerDep, PspDep, charge_with, command_of
-from routers.replies import answer_response, json_response
 from routers.roles import API
 from routers.route import PspRoute, documented
 from schemas.common import EmptyBody
@@ -59,7 +59,7 @@ async def charge(request: Request, body: ChargeRequest) -> Response:
     """Charge a customer. The payment is `pending` and comes to its end after the processing delay; with `webhookUrl`,
     each step is told there. With an `Idempotency-Key` the same request can be repeated safely. What a test card does is
     listed at `/bank/scenarios`; without a card the payment simply succeeds."""
-    return answer_response(await charge_with(request, body, body.customer_id, "POST /payments/charge"))
+    return answered(await charge_with(request, body, body.customer_id, "POST /payments/charge"))
 
 
 @router.get("/all", response_model=PaymentPage, responses=documented(NotFound))
@@ -87,7 +87,7 @@ async def get_payment(psp: PspDep, caller: CallerDep, payment_id: str, request: 
 )
 async def amend_payment(psp: PspDep, caller: CallerDep, payment_id: str, body: PaymentPatch) -> Response:
     """Change what describes a payment: what is sent replaces what is there, and null clears it."""
-    return json_response(json_codec.dumps(await psp.payments.amend(caller, payment_id, body)))
+    return json_answer(json_codec.dumps(await psp.payments.amend(caller, payment_id, body)))
 
 
 @router.post(
@@ -99,7 +99,7 @@ async def amend_payment(psp: PspDep, caller: CallerDep, payment_id: str, body: P
 async def cancel_payment(request: Request, payment_id: str, body: EmptyBody | None = None) -> Response:
     """Call a payment off before any money has moved. What the bank had authorised is released."""
     command = command_of(request)
-    return answer_response(await command.psp.payments.cancel(command.caller, payment_id, command.idempotency_key))
+    return answered(await command.psp.payments.cancel(command.caller, payment_id, command.idempotency_key))
 
 
 @router.post(
@@ -114,7 +114,7 @@ async def capture_payment(request: Request, payment_id: str, body: CaptureReques
     capturing = command.psp.payments.capture(
         command.caller, payment_id, command.idempotency_key, body or CaptureRequest()
     )
-    return answer_response(await capturing)
+    return answered(await capturing)
 
 
 @router.post(
@@ -123,22 +123,20 @@ async def capture_payment(request: Request, payment_id: str, body: CaptureReques
     responses=documented(NotFound, InvalidState, Contention, IdempotencyKeyReused),
     openapi_extra={"parameters": [IDEMPOTENCY_KEY_HEADER]},
 )
-async def authenticate_payment(
-    request: Request, payment_id: str, body: AuthenticationResult | None = None
-) -> Response:
+async def authenticate_payment(request: Request, payment_id: str, body: AuthenticationResult | None = None) -> Response:
     """Answer 3-D Secure in the cardholder's place, as tests do that have no browser."""
     command = command_of(request)
     authenticating = command.psp.payments.authenticate(
         command.caller, payment_id, command.idempotency_key, body or AuthenticationResult()
     )
-    return answer_response(await authenticating)
+    return answered(await authenticating)
 
 
-def page_response(caller: Caller, page: Page[Payment], nothing_found: str) -> Response:
-    """A page of payments, or the contract's 404 where the whole list is empty."""
-    if page.total == 0:
+def page_response(caller: Caller, page: Page[Payment], nothing_found: str | None = None) -> Response:
+    """A page of payments, or the contract's 404 where the whole list is empty and the contract has one."""
+    if page.total == 0 and nothing_found is not None:
         raise NotFound(nothing_found)
-    return json_response(
+    return json_answer(
         json_codec.dumps(
             {
                 "userId": caller.account_id,

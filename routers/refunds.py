@@ -6,9 +6,9 @@ from fastapi import APIRouter, Query, Request, Response
 
 from core import json_codec
 from core.errors import AmountExceeded, Contention, IdempotencyKeyReused, InvalidState, NotFound
+from routers.answers import answered, json_answer
 from routers.conditional import conditional
 from routers.dependencies import IDEMPOTENCY_KEY_HEADER, CallerDep, PspDep, command_of
-from routers.replies import answer_response, json_response
 from routers.roles import API
 from routers.route import PspRoute, documented
 from schemas.refunds import RefundOut, RefundPage, RefundQuery, RefundRequest
@@ -27,13 +27,13 @@ async def create_refund(request: Request, body: RefundRequest) -> Response:
     """Give back what was captured, all that is left by default. The refund is `pending` until the bank has decided;
     its amount is reserved meanwhile, and free again if the bank refuses."""
     command = command_of(request)
-    return answer_response(await command.psp.refunds.request(command.caller, body, command.idempotency_key))
+    return answered(await command.psp.refunds.request(command.caller, body, command.idempotency_key))
 
 
 @router.get("", response_model=RefundPage)
 async def list_refunds(psp: PspDep, caller: CallerDep, query: Annotated[RefundQuery, Query()]) -> Response:
     """One's own refunds, newest first. A refund appears here a moment after it was requested."""
-    return json_response(json_codec.dumps(await psp.refunds.page(caller, query)))
+    return json_answer(json_codec.dumps(await psp.refunds.page(caller, query)))
 
 
 @router.get("/{refund_id}", response_model=RefundOut, responses=documented(NotFound))

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from domain.roles import ADMINS, EVERYONE, Role
+from domain.roles import ADMINS, EVERYONE, MERCHANTS, Role
 
 API = "/api/v1"
 
@@ -20,6 +20,10 @@ class Needs(StrEnum):
     API_KEY = "api_key"
     BOTH = "both"
     """API key and token of the same account."""
+    PAYMENT_KEY = "api_key_or_payment_key"
+    """API key, or in its place a payment key."""
+    EITHER = "either"
+    """API key or token; where both are sent, both must be right and of the same account."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,8 @@ TOKEN = Access(Needs.TOKEN)
 API_KEY = Access(Needs.API_KEY)
 KEY_AND_TOKEN = Access(Needs.BOTH)
 ADMIN = Access(Needs.TOKEN, ADMINS)
+CHARGE = Access(Needs.PAYMENT_KEY)
+MERCHANT = Access(Needs.EITHER, MERCHANTS)
 
 ROLE_TABLE: Mapping[tuple[str, str], Access] = {
     ("GET", "/"): ANYONE,
@@ -61,13 +67,38 @@ ROLE_TABLE: Mapping[tuple[str, str], Access] = {
     ("GET", f"{API}/protected"): TOKEN,
     ("GET", f"{API}/admin/dashboard"): ADMIN,
     ("GET", f"{API}/admin/payments"): ADMIN,
-    ("POST", f"{API}/payments/charge"): API_KEY,
+    ("POST", f"{API}/payments/charge"): CHARGE,
     ("GET", f"{API}/payments/all"): API_KEY,
     ("GET", f"{API}/payments/query"): KEY_AND_TOKEN,
     ("GET", f"{API}/payments/{{payment_id}}"): API_KEY,
     ("PATCH", f"{API}/payments/{{payment_id}}"): API_KEY,
     ("POST", f"{API}/payments/{{payment_id}}/cancel"): API_KEY,
+    ("POST", f"{API}/payments/{{payment_id}}/capture"): Access(Needs.API_KEY, MERCHANTS),
+    ("POST", f"{API}/payments/{{payment_id}}/authenticate"): API_KEY,
+    ("POST", f"{API}/refunds"): MERCHANT,
+    ("GET", f"{API}/refunds"): MERCHANT,
+    ("GET", f"{API}/refunds/{{refund_id}}"): MERCHANT,
+    ("POST", f"{API}/tokens"): API_KEY,
+    ("POST", f"{API}/payment-keys"): MERCHANT,
+    ("GET", f"{API}/payment-keys"): MERCHANT,
+    ("GET", f"{API}/payment-keys/{{payment_key_id}}"): MERCHANT,
+    ("DELETE", f"{API}/payment-keys/{{payment_key_id}}"): MERCHANT,
+    # Who knows the page's address may answer: it ends in a proof that only we can make (services/challenges.py).
+    ("GET", "/3ds/{payment_id}/{proof}"): ANYONE,
+    ("POST", "/3ds/{payment_id}/{proof}"): ANYONE,
     ("POST", f"{API}/webhook-receive"): API_KEY,
+    ("POST", f"{API}/customers"): MERCHANT,
+    ("GET", f"{API}/customers"): MERCHANT,
+    ("GET", f"{API}/customers/{{customer_id}}"): MERCHANT,
+    ("PUT", f"{API}/customers/{{customer_id}}"): MERCHANT,
+    ("PATCH", f"{API}/customers/{{customer_id}}"): MERCHANT,
+    ("DELETE", f"{API}/customers/{{customer_id}}"): MERCHANT,
+    ("POST", f"{API}/customers/{{customer_id}}/cards"): MERCHANT,
+    ("GET", f"{API}/customers/{{customer_id}}/cards"): MERCHANT,
+    ("DELETE", f"{API}/customers/{{customer_id}}/cards/{{card_id}}"): MERCHANT,
+    ("POST", f"{API}/customers/{{customer_id}}/payments"): MERCHANT,
+    ("GET", f"{API}/customers/{{customer_id}}/payments"): MERCHANT,
+    ("GET", f"{API}/customers/{{customer_id}}/payments/{{payment_id}}"): MERCHANT,
     # Who may delete what depends on the object, so the service decides (services/payments.py, services/accounts.py).
     ("DELETE", f"{API}/{{resource}}/{{resource_id}}"): TOKEN,
 }

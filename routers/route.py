@@ -247,6 +247,11 @@ async def _by_key(request: Request) -> Caller | None:
     return await psp_of(request).api_keys.authenticate(request.headers.get("x-api-key"))
 
 
+async def _by_payment_key(request: Request) -> Caller | None:
+    key = request.headers.get("x-payment-key")
+    return await (_by_key(request) if key is None else psp_of(request).payment_keys.authenticate(key))
+
+
 async def _by_both(request: Request) -> Caller | None:
     by_key, by_token = await _by_key(request), await _by_token(request)
     assert by_key is not None and by_token is not None
@@ -255,11 +260,19 @@ async def _by_both(request: Request) -> Caller | None:
     return by_token
 
 
+async def _by_either(request: Request) -> Caller | None:
+    if "authorization" not in request.headers:
+        return await _by_key(request)
+    return await (_by_both(request) if "x-api-key" in request.headers else _by_token(request))
+
+
 _AUTHENTICATORS: dict[Needs, Callable[[Request], Awaitable[Caller | None]]] = {
     Needs.NOTHING: _nobody,
     Needs.TOKEN: _by_token,
     Needs.API_KEY: _by_key,
     Needs.BOTH: _by_both,
+    Needs.PAYMENT_KEY: _by_payment_key,
+    Needs.EITHER: _by_either,
 }
 
 

@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic.config import JsonDict
 from pydantic_core import PydanticKnownError
 
 from core import clock
@@ -12,7 +13,7 @@ from domain import cards
 from domain.cards import Brand, CardDetails, StoredCard
 from schemas.common import Moment, ObjectId, RequestModel, ResponseModel, example
 
-TYPED_CARD = {"number": "4242 4242 4242 4242", "expMonth": 12, "expYear": 2030, "cvc": "123"}
+TYPED_CARD: JsonDict = {"number": "4242 4242 4242 4242", "expMonth": 12, "expYear": 2030, "cvc": "123"}
 _MAX_YEAR_DIGITS = 4
 
 
@@ -33,7 +34,7 @@ TypedInteger = Annotated[int, BeforeValidator(_typed_integer)]
 class CardInput(RequestModel):
     """A card as it is typed. Its security code is checked here, and kept nowhere."""
 
-    model_config = ConfigDict(json_schema_extra=example({**TYPED_CARD}), hide_input_in_errors=True)
+    model_config = ConfigDict(json_schema_extra=example(TYPED_CARD), hide_input_in_errors=True)
 
     number: str = Field(
         max_length=40, repr=False, description="Spaces and dashes are accepted", examples=["4242 4242 4242 4242"]
@@ -95,7 +96,7 @@ class CardTokenOut(ResponseModel):
 class SaveCardRequest(RequestModel):
     """A card that was typed, or a token of one."""
 
-    model_config = ConfigDict(json_schema_extra=example({"card": {**TYPED_CARD}}))
+    model_config = ConfigDict(json_schema_extra=example({"card": TYPED_CARD}))
 
     card: CardInput | None = None
     card_token: ObjectId | None = Field(None, examples=["tok_06gztrpz170we29n8r9na1k3t0"])

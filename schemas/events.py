@@ -9,6 +9,7 @@ from pydantic import Field
 from core import json_codec
 from core.clock import rfc3339
 from schemas.common import Moment, ResponseModel
+from schemas.customers import CustomerOut
 from schemas.payments import PaymentOut
 
 EVENT_TYPES: Final[Mapping[str, str]] = {
@@ -25,18 +26,42 @@ EVENT_TYPES: Final[Mapping[str, str]] = {
     "refund.created": "A refund was requested.",
     "refund.succeeded": "The bank has given the money back.",
     "refund.failed": "The bank refused; what was reserved can be refunded again.",
+    "customer.created": "A customer was made.",
+    "customer.updated": "Something of a customer changed.",
+    "customer.deleted": "A customer was deleted.",
 }
 """Every type that is emitted, and when. A test holds that each occurs and that no other does."""
 
 
-class PaymentEventOut(ResponseModel):
+class EventOut(ResponseModel):
     """The body of an outgoing webhook."""
 
     id: str = Field(examples=["evt_06gztrpz170we29n8r9na1k3t0"])
     event: str = Field(examples=["payment.completed"])
     type: str = Field(description="The same as `event`, under Standard Webhooks' name", examples=["payment.completed"])
     timestamp: Moment
+
+
+class PaymentEventOut(EventOut):
+    """An event of a payment, which is shown as it was right after it."""
+
     data: PaymentOut
+
+
+class CustomerEventOut(EventOut):
+    """An event of a customer, who is shown as they were right after it."""
+
+    event: str = Field(examples=["customer.created"])
+    type: str = Field(description="The same as `event`, under Standard Webhooks' name", examples=["customer.created"])
+    data: CustomerOut
+
+
+_MODELS: Final[Mapping[str, type[EventOut]]] = {"payment": PaymentEventOut, "customer": CustomerEventOut}
+
+
+def event_model(event_type: str) -> type[EventOut]:
+    """The form of an event of this type, which follows from the kind of object that the type begins with."""
+    return _MODELS[event_type.partition(".")[0]]
 
 
 def event_body(event_id: str, event_type: str, occurred_at: datetime, data: bytes) -> bytes:

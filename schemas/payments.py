@@ -91,7 +91,7 @@ class ChargeRequest(ChargeFields):
                 "details": "Two tickets, row 7",
                 "reference": "order-1001",
                 "metadata": {"orderId": "A-1001"},
-                "card": {**TYPED_CARD},
+                "card": TYPED_CARD,
             }
         )
     )
@@ -124,7 +124,9 @@ class NextAction(ResponseModel):
     """What the cardholder must do before the payment goes on."""
 
     type: Literal["redirect"]
-    url: str = Field(description="The page where 3-D Secure asks", examples=["http://localhost:8000/3ds/txn_06gz…/5f3a…"])
+    url: str = Field(
+        description="The page where 3-D Secure asks", examples=["http://localhost:8000/3ds/txn_06gz…/5f3a…"]
+    )
 
 
 class PaymentOut(ResponseModel):

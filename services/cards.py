@@ -5,14 +5,21 @@ from datetime import timedelta
 from core import clock, ids, json_codec
 from core.errors import CardTokenExpired, CardTokenUsed, NotFound, PspError
 from domain.cards import StoredCard
-from domain.customers import Customer
 from repositories.card_tokens import CardToken, CardTokenRepository
 from repositories.cards import CardRepository, SavedCard
 from repositories.claims import Claim
-from repositories.customers import CustomerRepository
 from repositories.pages import CursorInvalid
-from schemas.cards import CardInput, SaveCardRequest, SavedCardOut, SavedCardPage, SavedCardQuery, saved_card_view, token_view
+from schemas.cards import (
+    CardInput,
+    SaveCardRequest,
+    SavedCardOut,
+    SavedCardPage,
+    SavedCardQuery,
+    saved_card_view,
+    token_view,
+)
 from services.caller import Caller
+from services.customers import Customers
 from services.idempotency import Answer, fingerprint_of, replay
 from services.validation import invalid
 from services.vault import CardVault
@@ -28,7 +35,7 @@ class Cards:
         vault: CardVault,
         tokens: CardTokenRepository,
         cards: CardRepository,
-        customers: CustomerRepository,
+        customers: Customers,
         hash_key: bytes,
     ):
         self._vault = vault
@@ -72,7 +79,7 @@ class Cards:
             fields = {"customer_id": customer_id, **request.fingerprint_source()}
             asked = fingerprint_of(self._hash_key, fields)
         try:
-            await self.customer(caller, customer_id)
+            await self._customers.get(caller, customer_id)
             card = (
                 self._vault.seal(caller.account_id, request.card.details())
                 if request.card is not None
@@ -100,16 +107,14 @@ class Cards:
 
     async def page(self, caller: Caller, customer_id: str, query: SavedCardQuery) -> SavedCardPage:
         """A customer's cards, newest first. Raises NotFound."""
-        await self.customer(caller, customer_id)
+        await self._customers.get(caller, customer_id)
         try:
             page = await self._cards.page(caller.account_id, customer_id, limit=query.limit, cursor=query.cursor)
         except CursorInvalid as error:
             raise invalid(("query", "cursor"), str(error), query.cursor) from None
         return SavedCardPage(
             cards=[
-                SavedCardOut.model_validate(
-                    saved_card_view(saved.id, saved.customer_id, saved.card, saved.created_at)
-                )
+                SavedCardOut.model_validate(saved_card_view(saved.id, saved.customer_id, saved.card, saved.created_at))
                 for saved in page.items
             ],
             total_cards=page.total,
@@ -120,13 +125,6 @@ class Cards:
 
     async def delete(self, caller: Caller, customer_id: str, card_id: str) -> None:
         """Forget the card's number; payments made with it stay. Raises NotFound."""
-        await self.customer(caller, customer_id)
+        await self._customers.get(caller, customer_id)
         if not await self._cards.delete(caller.account_id, customer_id, card_id):
             raise NotFound(f"Card '{card_id}' not found.")
-
-    async def customer(self, caller: Caller, customer_id: str) -> Customer:
-        """The caller's customer. Raises NotFound."""
-        customer = await self._customers.get(caller.account_id, customer_id)
-        if customer is None:
-            raise NotFound(f"Customer '{customer_id}' not found.")
-        return customer

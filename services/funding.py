@@ -8,6 +8,7 @@ from schemas.payments import ChargeFields
 from services.caller import Caller
 from services.cards import Cards
 from services.challenges import Challenges
+from services.customers import Customers
 from services.vault import CardVault
 
 
@@ -26,9 +27,10 @@ NOTHING = Source()
 
 
 class Funding:
-    def __init__(self, vault: CardVault, cards: Cards, challenges: Challenges):
+    def __init__(self, vault: CardVault, cards: Cards, customers: Customers, challenges: Challenges):
         self._vault = vault
         self._cards = cards
+        self._customers = customers
         self._challenges = challenges
 
     async def source(
@@ -51,6 +53,6 @@ class Funding:
         if card is None and customer_id is None:
             return NOTHING
         if customer_id is not None:
-            customer_name = (await self._cards.customer(caller, customer_id)).name
+            customer_name = (await self._customers.get(caller, customer_id)).name
         asks = card is not None and card.challenges
         return Source(card, customer_id, customer_name, self._challenges.url(base_url, payment_id) if asks else None)

@@ -15,7 +15,7 @@ from repositories.payments import ClaimTaken, PaymentRepository, Write
 from schemas.payments import payment_view
 from schemas.refunds import refund_view
 from services.caller import Caller
-from services.idempotency import Answer, fingerprint, replay
+from services.idempotency import Answer, fingerprint_of, replay
 from services.signals import Signals
 
 _TRIES = 20
@@ -77,7 +77,7 @@ class PaymentChanges:
         self, once: Once, read: Read, decide: Decide, *, status: int, shown: Callable[[Change], bytes]
     ) -> Answer:
         """The same, and an answer that the same key and fields get again to the byte, whatever happens later."""
-        asked = fingerprint(self._hash_key, once.fields)
+        asked = fingerprint_of(self._hash_key, once.fields)
 
         async def first() -> Claim | None:
             return await self._payments.command_claim(once.caller.account_id, once.claim_id)

@@ -61,9 +61,7 @@ class Processing:
         now = clock.now()
         rule_of = {one.payment.id: _own_act(one.payment, now) for one in leased}
         ready = [one for one in leased if rule_of[one.payment.id] is None]
-        changes = [
-            (one, rule(one.payment, now)) for one in leased if (rule := rule_of[one.payment.id]) is not None
-        ]
+        changes = [(one, rule(one.payment, now)) for one in leased if (rule := rule_of[one.payment.id]) is not None]
         written = await self._write([(one, change, bool(change.payment.intents)) for one, change in changes])
         return ready + [
             Leased(change.payment, one.token)

@@ -16,23 +16,38 @@ from core.mongo_files import EmbeddedMongoError
 from core.security import PasswordHasher, TokenSigner
 from repositories import keyring
 from repositories.accounts import AccountRepository
+from repositories.card_tokens import CardTokenRepository
+from repositories.cards import CardRepository
+from repositories.customers import CustomerRepository
 from repositories.deliveries import DeliveryRepository
 from repositories.events import EventRepository
 from repositories.incoming_webhooks import IncomingWebhookRepository
 from repositories.indexes import create_indexes
+from repositories.payment_keys import PaymentKeyRepository
 from repositories.payments import PaymentRepository
+from repositories.refunds import RefundRepository
 from repositories.sessions import SessionRepository
 from repositories.signals import SignalRepository
 from services.accounts import Accounts
 from services.api_keys import ApiKeys
+from services.bank import open_bank
+from services.cards import Cards
+from services.challenges import Challenges
+from services.charging import Charging
+from services.customers import Customers
 from services.dashboard import Dashboards
 from services.delivery import Delivery
+from services.funding import Funding
 from services.incoming_webhooks import IncomingWebhooks
+from services.payment_changes import PaymentChanges
+from services.payment_keys import PaymentKeys
 from services.payments import Payments
 from services.processing import Processing
 from services.publishing import Publishing
+from services.refunds import Refunds
 from services.sessions import Sessions
 from services.signals import Signals
+from services.vault import CardVault
 from services.webhook_sender import WebhookSender
 
 
@@ -45,7 +60,12 @@ class Psp:
     accounts: Accounts
     api_keys: ApiKeys
     sessions: Sessions
+    charging: Charging
     payments: Payments
+    refunds: Refunds
+    cards: Cards
+    payment_keys: PaymentKeys
+    customers: Customers
     incoming_webhooks: IncomingWebhooks
     dashboards: Dashboards
     processing: Processing
@@ -71,9 +91,17 @@ async def open_psp(settings: Settings, *, is_worker: bool) -> AsyncIterator[Psp]
         stack.push_async_callback(signals.close)
 
         account_rows, payment_rows = AccountRepository(database), PaymentRepository(database)
+        customer_rows = CustomerRepository(database)
         delivery_rows, event_rows = DeliveryRepository(database), EventRepository(database)
         signer = TokenSigner(settings.secrets.jwt_key, timedelta(minutes=settings.access_token_minutes))
         api_keys = ApiKeys(account_rows, hash_key)
+        bank = await stack.enter_async_context(open_bank(settings, database, hash_key))
+        vault, challenges = CardVault(sealer, hash_key), Challenges(hash_key)
+        customers = Customers(customer_rows, signals, hash_key)
+        cards = Cards(vault, CardTokenRepository(database), CardRepository(database), customers, hash_key)
+        funding = Funding(vault, cards, customers, challenges)
+        changes = PaymentChanges(payment_rows, signals, hash_key)
+        refund_rows = RefundRepository(database)
         yield Psp(
             settings=settings,
             database=database,
@@ -82,11 +110,18 @@ async def open_psp(settings: Settings, *, is_worker: bool) -> AsyncIterator[Psp]
             accounts=Accounts(database, account_rows, api_keys, hasher, sealer),
             api_keys=api_keys,
             sessions=Sessions(account_rows, SessionRepository(database), hasher, signer, hash_key),
-            payments=Payments(payment_rows, signals, hash_key, settings.processing_delay_seconds),
+            charging=Charging(payment_rows, funding, signals, hash_key, settings.processing_delay_seconds),
+            payments=Payments(payment_rows, changes, challenges),
+            refunds=Refunds(payment_rows, refund_rows, changes),
+            cards=cards,
+            payment_keys=PaymentKeys(PaymentKeyRepository(database), account_rows, payment_rows, hash_key),
+            customers=customers,
             incoming_webhooks=IncomingWebhooks(IncomingWebhookRepository(database), account_rows, sealer),
             dashboards=Dashboards(account_rows, payment_rows, delivery_rows),
-            processing=Processing(payment_rows, signals),
-            publishing=Publishing([payment_rows.outbox], event_rows, delivery_rows, signals),
+            processing=Processing(payment_rows, bank, vault, signals),
+            publishing=Publishing(
+                [payment_rows.outbox, customer_rows.outbox], event_rows, refund_rows, delivery_rows, signals
+            ),
             delivery=Delivery(delivery_rows, event_rows, account_rows, sender, sealer, settings.webhook_retry_schedule),
         )
 

@@ -37,7 +37,7 @@ class Publishing:
         return sum([await self._publish_from(outbox) for outbox in self._outboxes])
 
     async def _publish_from(self, outbox: Outbox) -> int:
-        """Events first, then what is derived from them, then the deliveries, and only then are they taken out of the outbox.
+        """Events first, then what is derived from them and the deliveries, and only then are they taken out.
 
         Every id is the same on a second try, so whoever dies in between, or does the same at the same time, does no
         harm.

@@ -7,8 +7,8 @@ from core.errors import NotFound
 from domain import payments as rules
 from domain.payments import Change, Payment
 from repositories.pages import CursorInvalid
-from repositories.refunds import RefundRepository
 from repositories.payments import PaymentRepository
+from repositories.refunds import RefundRepository
 from schemas.refunds import RefundQuery, RefundRequest, refund_view
 from services.caller import Caller
 from services.idempotency import Answer

@@ -12,7 +12,7 @@ class CardVault:
         self._hash_key = hash_key
 
     def seal(self, owner_id: str, card: CardDetails, token_id: str | None = None) -> StoredCard:
-        """The card as it may be kept. Sealed for one token of one owner; without an id, for a token that nobody sees."""
+        """The card as it may be kept, sealed for one token of one owner (without an id: one that nobody sees)."""
         token_id = token_id or ids.fresh("tok")
         return StoredCard(
             token_id=token_id,

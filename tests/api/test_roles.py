@@ -17,8 +17,9 @@ NO_BEARER = (401, "Invalid authorization header format.")
 BAD_TOKEN = (401, "Invalid or expired token.")
 NOT_ONE_ACCOUNT = (403, "Access denied. API key and token belong to different accounts.")
 
-# What each caller shows, and what it is worth: the role behind the key, the role behind the token, or why not.
-CALLERS: Mapping[str, tuple[str | None, str | tuple[int, str]]] = {
+# What each caller shows, and what it is worth: the role behind the key (None where none is sent) and the role behind
+# the token, or why not.
+CALLERS: Mapping[str, tuple[str | tuple[int, str] | None, str | tuple[int, str]]] = {
     "anonymous": (None, NO_TOKEN),
     "user": (None, "user"),
     "merchant": (None, "merchant"),
@@ -28,10 +29,16 @@ CALLERS: Mapping[str, tuple[str | None, str | tuple[int, str]]] = {
     "key of merchant": ("merchant", NO_TOKEN),
     "key of admin": ("admin", NO_TOKEN),
     "key and token of user": ("user", "user"),
+    "key and token of merchant": ("merchant", "merchant"),
     "key and token of admin": ("admin", "admin"),
     "key of user, token of merchant": ("user", "merchant"),
     "key of user, garbage token": ("user", BAD_TOKEN),
-    "garbage key": (None, NO_TOKEN),
+    "key of merchant, garbage token": ("merchant", BAD_TOKEN),
+    "key of merchant, wrong scheme": ("merchant", NO_BEARER),
+    "garbage key": (NO_KEY, NO_TOKEN),
+    "empty key": (NO_KEY, NO_TOKEN),
+    "garbage key, token of merchant": (NO_KEY, "merchant"),
+    "garbage key, garbage token": (NO_KEY, BAD_TOKEN),
     "garbage token": (None, BAD_TOKEN),
     "wrong scheme": (None, NO_BEARER),
     "scheme alone": (None, NO_BEARER),
@@ -44,13 +51,17 @@ DOCUMENTATION = {"/", "/docs", "/docs/oauth2-redirect", "/redoc", "/openapi.json
 def refusal(access: Access, caller: str) -> tuple[int, str] | None:
     """What the contract makes of this caller, before anything else of the request counts."""
     key, token = CALLERS[caller]
-    if access.needs in (Needs.API_KEY, Needs.BOTH) and key is None:
+    # Where either will do, what is sent counts; a key is what is missed where nothing is.
+    either = access.needs is Needs.EITHER
+    by_token = access.needs in (Needs.TOKEN, Needs.BOTH) or (either and token != NO_TOKEN)
+    by_key = access.needs in (Needs.API_KEY, Needs.BOTH) or (either and (key is not None or not by_token))
+    if by_key and not isinstance(key, str):
         return NO_KEY
-    if access.needs in (Needs.TOKEN, Needs.BOTH) and isinstance(token, tuple):
+    if by_token and isinstance(token, tuple):
         return token
-    if access.needs is Needs.BOTH and key != token:
+    if by_key and by_token and key != token:
         return NOT_ONE_ACCOUNT
-    role = key if access.needs is Needs.API_KEY else token
+    role = token if by_token else key
     if access.needs is not Needs.NOTHING and role not in {role.value for role in access.roles}:
         allowed = tuple(role.value for role in access.roles)
         return 403, access.refusal or f"Access denied. Allowed roles: {allowed}"
@@ -69,10 +80,16 @@ def headers(user: Account, merchant: Account, admin: Account, root: dict[str, st
         "key of merchant": merchant.key,
         "key of admin": admin.key,
         "key and token of user": user.both,
+        "key and token of merchant": merchant.both,
         "key and token of admin": admin.both,
         "key of user, token of merchant": {**user.key, **merchant.bearer},
         "key of user, garbage token": {**user.key, "Authorization": "Bearer garbage"},
+        "key of merchant, garbage token": {**merchant.key, "Authorization": "Bearer garbage"},
+        "key of merchant, wrong scheme": {**merchant.key, "Authorization": f"Basic {merchant.token}"},
         "garbage key": {"X-API-Key": "garbage"},
+        "empty key": {"X-API-Key": ""},
+        "garbage key, token of merchant": {"X-API-Key": "garbage", **merchant.bearer},
+        "garbage key, garbage token": {"X-API-Key": "garbage", "Authorization": "Bearer garbage"},
         "garbage token": {"Authorization": "Bearer garbage"},
         "wrong scheme": {"Authorization": f"Basic {user.token}"},
         "scheme alone": {"Authorization": "Bearer"},
@@ -87,7 +104,13 @@ def test_a_route_opens_to_its_roles_and_tells_all_others_why_not(
 ) -> None:
     """Every request has an unknown parameter: whoever is let in reads about that, and nothing is changed."""
     method, path = route
-    url = path.format(user_id="user_none", payment_id="txn_none", resource="transactions", resource_id="txn_none")
+    url = path.format(
+        user_id="user_none",
+        payment_id="txn_none",
+        resource="transactions",
+        resource_id="txn_none",
+        customer_id="cus_none",
+    )
 
     answer = shared_psp.client.request(method, url, params={"nonsense": "1"}, headers=headers[caller])
 
@@ -115,12 +138,15 @@ def test_the_role_table_is_that_of_the_contract() -> None:
     }
     assert by_need[Needs.BOTH] == {"GET /payments/query"}
     assert {path.split()[1].split("/")[1] for path in by_need[Needs.API_KEY]} == {"payments", "webhook-receive"}
+    assert {path.split()[1].split("/")[1] for path in by_need[Needs.EITHER]} == {"customers"}
     for (method, path), access in ROLE_TABLE.items():
         roles = {role.value for role in access.roles}
         if method == "PATCH" and path.endswith("/role"):
             assert roles == {"system_admin"}
         elif path.startswith(f"{API}/admin/") or path in (f"{API}/users", f"{API}/users/{{user_id}}"):
             assert roles == ADMINS
+        elif access.needs is Needs.EITHER:
+            assert roles == ADMINS | {"merchant"}
         else:
             assert roles == ADMINS | {"user", "merchant"}
 

@@ -136,6 +136,7 @@ def test_an_operation_asks_for_the_credentials_of_the_role_table(route: PspRoute
         Needs.TOKEN: [{"Login": []}],
         Needs.API_KEY: [{"ApiKey": []}],
         Needs.BOTH: [{"ApiKey": [], "Login": []}],
+        Needs.EITHER: [{"ApiKey": []}, {"Login": []}],
     }
 
     assert operation(route)["security"] == schemes[access.needs]
@@ -160,7 +161,7 @@ def test_an_operation_documents_its_errors(route: PspRoute) -> None:
     expected = {"422", "503"}
     if route.access.needs is not Needs.NOTHING:
         expected.add("401")
-    if route.access.needs is Needs.BOTH or len(route.access.roles) < 4:
+    if route.access.needs in (Needs.BOTH, Needs.EITHER) or len(route.access.roles) < 4:
         expected.add("403")
     if route.body_field is not None and route.body_field.field_info.is_required():
         expected |= {"413", "415"}
