@@ -11,6 +11,7 @@ from core.clock import rfc3339
 from schemas.common import Moment, ResponseModel
 from schemas.customers import CustomerOut
 from schemas.payments import PaymentOut
+from schemas.refunds import RefundOut
 
 EVENT_TYPES: Final[Mapping[str, str]] = {
     "payment.created": "A charge was accepted.",
@@ -48,6 +49,14 @@ class PaymentEventOut(EventOut):
     data: PaymentOut
 
 
+class RefundEventOut(EventOut):
+    """An event of a refund, which is shown as it was right after it. Its payment numbers it among its own events."""
+
+    event: str = Field(examples=["refund.succeeded"])
+    type: str = Field(description="The same as `event`, under Standard Webhooks' name", examples=["refund.succeeded"])
+    data: RefundOut
+
+
 class CustomerEventOut(EventOut):
     """An event of a customer, who is shown as they were right after it."""
 
@@ -56,7 +65,11 @@ class CustomerEventOut(EventOut):
     data: CustomerOut
 
 
-_MODELS: Final[Mapping[str, type[EventOut]]] = {"payment": PaymentEventOut, "customer": CustomerEventOut}
+_MODELS: Final[Mapping[str, type[EventOut]]] = {
+    "payment": PaymentEventOut,
+    "refund": RefundEventOut,
+    "customer": CustomerEventOut,
+}
 
 
 def event_model(event_type: str) -> type[EventOut]:

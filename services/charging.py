@@ -157,6 +157,6 @@ def _require_what_the_key_opens(caller: Caller, request: ChargeFields, customer_
         raise invalid(("body", "currency"), f"the payment key opens payments in {key.currency}", request.currency)
     if key.amount_minor is not None and key.amount_minor != request.amount_minor:
         amount = to_major(key.amount_minor, request.currency)
-        raise invalid(("body", "paymentAmount"), f"the payment key opens payments of {amount}", None)
+        raise invalid(("body", "paymentAmount"), f"the payment key opens payments of {amount}", request.payment_amount)
     if customer_id is not None or request.card_id is not None:
         raise Forbidden("Access denied. A payment key opens no customers and no saved cards.")

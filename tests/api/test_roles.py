@@ -1,5 +1,6 @@
 """Who may call what: the whole role table, with every kind of credential."""
 
+import re
 from collections.abc import Mapping
 
 import pytest
@@ -43,6 +44,7 @@ CALLERS: Mapping[str, tuple[str | tuple[int, str] | None, str | tuple[int, str]]
     "wrong scheme": (None, NO_BEARER),
     "scheme alone": (None, NO_BEARER),
     "two tokens": (None, NO_BEARER),
+    "payment key": (None, NO_TOKEN),
 }
 ADMINS = {"admin", "system_admin"}
 DOCUMENTATION = {"/", "/docs", "/docs/oauth2-redirect", "/redoc", "/openapi.json"}
@@ -54,7 +56,11 @@ def refusal(access: Access, caller: str) -> tuple[int, str] | None:
     # Where either will do, what is sent counts; a key is what is missed where nothing is.
     either = access.needs is Needs.EITHER
     by_token = access.needs in (Needs.TOKEN, Needs.BOTH) or (either and token != NO_TOKEN)
-    by_key = access.needs in (Needs.API_KEY, Needs.BOTH) or (either and (key is not None or not by_token))
+    if access.needs is Needs.PAYMENT_KEY and caller == "payment key":
+        return None
+    by_key = access.needs in (Needs.API_KEY, Needs.PAYMENT_KEY, Needs.BOTH) or (
+        either and (key is not None or not by_token)
+    )
     if by_key and not isinstance(key, str):
         return NO_KEY
     if by_token and isinstance(token, tuple):
@@ -69,7 +75,10 @@ def refusal(access: Access, caller: str) -> tuple[int, str] | None:
 
 
 @pytest.fixture(scope="module")
-def headers(user: Account, merchant: Account, admin: Account, root: dict[str, str]) -> Mapping[str, dict[str, str]]:
+def headers(
+    shared_psp: Psp, user: Account, merchant: Account, admin: Account, root: dict[str, str]
+) -> Mapping[str, dict[str, str]]:
+    payment_key = shared_psp.post("/payment-keys", json={"maxUses": None}, headers=merchant.key).json()["paymentKey"]
     return {
         "anonymous": {},
         "user": user.bearer,
@@ -94,6 +103,7 @@ def headers(user: Account, merchant: Account, admin: Account, root: dict[str, st
         "wrong scheme": {"Authorization": f"Basic {user.token}"},
         "scheme alone": {"Authorization": "Bearer"},
         "two tokens": {"Authorization": f"Bearer {user.token} {user.token}"},
+        "payment key": {"X-Payment-Key": payment_key},
     }
 
 
@@ -104,13 +114,7 @@ def test_a_route_opens_to_its_roles_and_tells_all_others_why_not(
 ) -> None:
     """Every request has an unknown parameter: whoever is let in reads about that, and nothing is changed."""
     method, path = route
-    url = path.format(
-        user_id="user_none",
-        payment_id="txn_none",
-        resource="transactions",
-        resource_id="txn_none",
-        customer_id="cus_none",
-    )
+    url = re.sub(r"\{\w+\}", "none", path.replace("{resource}", "transactions"))
 
     answer = shared_psp.client.request(method, url, params={"nonsense": "1"}, headers=headers[caller])
 
@@ -135,17 +139,28 @@ def test_the_role_table_is_that_of_the_contract() -> None:
         "POST /users/login",
         "POST /auth/token",
         "POST /users/refresh",
+        "GET /3ds/{payment_id}/{proof}",
+        "POST /3ds/{payment_id}/{proof}",
     }
+    assert by_need[Needs.PAYMENT_KEY] == {"POST /payments/charge"}
     assert by_need[Needs.BOTH] == {"GET /payments/query"}
-    assert {path.split()[1].split("/")[1] for path in by_need[Needs.API_KEY]} == {"payments", "webhook-receive"}
-    assert {path.split()[1].split("/")[1] for path in by_need[Needs.EITHER]} == {"customers"}
+    assert {path.split()[1].split("/")[1] for path in by_need[Needs.API_KEY]} == {
+        "payments",
+        "tokens",
+        "webhook-receive",
+    }
+    assert {path.split()[1].split("/")[1] for path in by_need[Needs.EITHER]} == {
+        "customers",
+        "payment-keys",
+        "refunds",
+    }
     for (method, path), access in ROLE_TABLE.items():
         roles = {role.value for role in access.roles}
         if method == "PATCH" and path.endswith("/role"):
             assert roles == {"system_admin"}
         elif path.startswith(f"{API}/admin/") or path in (f"{API}/users", f"{API}/users/{{user_id}}"):
             assert roles == ADMINS
-        elif access.needs is Needs.EITHER:
+        elif access.needs is Needs.EITHER or path.endswith("/capture"):
             assert roles == ADMINS | {"merchant"}
         else:
             assert roles == ADMINS | {"user", "merchant"}
