@@ -89,6 +89,9 @@ class Psp:
     def post(self, path: str, **options: Any) -> httpx.Response:
         return self.client.post(API + path, **options)
 
+    def put(self, path: str, **options: Any) -> httpx.Response:
+        return self.client.put(API + path, **options)
+
     def patch(self, path: str, **options: Any) -> httpx.Response:
         return self.client.patch(API + path, **options)
 

@@ -185,6 +185,10 @@ def test_an_operation_documents_its_answer(route: PspRoute) -> None:
 
 def test_the_outgoing_webhooks_are_described() -> None:
     assert DOCUMENT["webhooks"].keys() == EVENT_TYPES.keys()
+    for event, webhook in DOCUMENT["webhooks"].items():
+        body = resolved(webhook["post"]["requestBody"]["content"]["application/json"]["schema"])
+        shown = body["properties"]["data"]["$ref"].rpartition("/")[2]
+        assert shown == {"payment": "PaymentOut", "customer": "CustomerOut"}[event.split(".")[0]]
 
 
 def test_the_authorize_button_logs_in(psp: Psp) -> None:

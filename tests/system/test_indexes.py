@@ -29,3 +29,17 @@ async def test_an_index_of_an_older_version_is_replaced(mongo_uri: str, starters
         wanted = index.document
         assert made[wanted["name"]]["key"] == list(wanted["key"].items())
         assert made[wanted["name"]].get("partialFilterExpression") == wanted.get("partialFilterExpression")
+
+
+async def test_events_of_an_older_version_are_not_in_the_way_of_the_index_over_streams(mongo_uri: str) -> None:
+    with pymongo.MongoClient[dict[str, Any]](mongo_uri) as mongo:
+        mongo.drop_database(DATABASE)
+        events = mongo[DATABASE]["events"]
+        events.create_index([("object_id", 1), ("sequence", 1)], name="object", unique=True)
+        events.insert_many([{"object_id": f"txn_{number}", "sequence": 1} for number in range(2)])
+        database = Database(mongo_uri, DATABASE)
+        await create_indexes(database)
+        made = events.index_information()["object"]
+        database.close()
+        mongo.drop_database(DATABASE)
+    assert (made["key"], made["unique"]) == ([("stream_id", 1), ("sequence", 1)], True)
