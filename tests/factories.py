@@ -1,13 +1,20 @@
 """Accounts and payments for tests, made through the API as any client makes them."""
 
 import secrets
+import time
 from dataclasses import dataclass
 from typing import Any
 
 import httpx
 
 API = "/api/v1"
+VISA, DECLINED, NEEDS_3DS = "4242424242424242", "4000000000009995", "4000002760003184"
 PASSWORD = "correct-horse-battery"
+
+
+def card(number: str = VISA, **fields: Any) -> dict[str, Any]:
+    """A card as a client sends it."""
+    return {"number": number, "expMonth": 12, "expYear": 2040, "cvc": "123", **fields}
 
 
 @dataclass(frozen=True)
@@ -82,6 +89,23 @@ class Psp:
         payment: dict[str, Any] = self.charge(account, {"Prefer": "wait=30"}, **fields).json()
         assert payment["status"] == "completed", payment
         return payment
+
+    def authorised(self, account: Account, **fields: Any) -> dict[str, Any]:
+        """A payment whose money the bank holds."""
+        made = self.charge(account, {"Prefer": "wait=30"}, card=card(), capture="manual", **fields)
+        payment: dict[str, Any] = made.json()
+        assert payment["status"] == "authorized", payment
+        return payment
+
+    def reach(self, account: Account, payment_id: str, status: str) -> dict[str, Any]:
+        """The payment once it has come to this state."""
+        deadline = time.monotonic() + 30
+        while True:
+            payment: dict[str, Any] = self.get(f"/payments/{payment_id}", headers=account.key).json()
+            if payment["status"] == status:
+                return payment
+            assert time.monotonic() < deadline, payment
+            time.sleep(0.02)
 
     def get(self, path: str, **options: Any) -> httpx.Response:
         return self.client.get(API + path, **options)

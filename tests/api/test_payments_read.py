@@ -474,7 +474,7 @@ def test_a_pending_payment_is_cancelled(patient_psp: Psp, user: Account) -> None
     assert answer.status_code == 200
     cancelled = answer.json()
     assert (cancelled["status"], cancelled["amountCaptured"]) == ("cancelled", 0)
-    assert {name for name in payment if payment[name] != cancelled[name]} <= {"status", "updatedAt"}
+    assert {name for name in payment if payment[name] != cancelled[name]} <= {"status", "sequence", "updatedAt"}
     assert patient_psp.get(f"/payments/{payment['id']}", headers=user.key).json() == cancelled
 
 

@@ -7,7 +7,10 @@ from datetime import timedelta
 
 import pytest
 
+from bank.books import Books
+from bank.engine import BankEngine
 from core import clock
+from core.crypto import Sealer
 from core.database import Database, DuplicateKey
 from domain import payments as rules
 from domain.payments import Payment, Status
@@ -15,11 +18,16 @@ from repositories.deliveries import DeliveryRepository
 from repositories.events import EventRepository
 from repositories.indexes import create_indexes
 from repositories.outbox import OutboxEvent
-from repositories.payments import Leased, PaymentRepository, Write
+from repositories.payments import Leased, LeasedWrite, PaymentRepository, Write
+from repositories.refunds import RefundRepository
 from repositories.signals import SignalRepository
+from services.bank import InProcessBank
 from services.processing import Processing
 from services.publishing import Publishing
 from services.signals import Signals
+from services.vault import CardVault
+
+HASH_KEY = bytes(range(32))
 
 
 @pytest.fixture
@@ -46,7 +54,7 @@ async def due_payment(payments: PaymentRepository, number: int = 1) -> Payment:
         status=Status.PENDING,
         created_at=now,
         updated_at=now,
-        due_at=now,
+        acts_at=now,
     )
     assert await payments.insert(payment, (OutboxEvent(f"evt_{number}", "payment.created", 1, now, b"{}"),), None)
     return payment
@@ -57,10 +65,12 @@ async def lease(payments: PaymentRepository) -> list[Leased]:
 
 
 async def begin(payments: PaymentRepository, leased: list[Leased]) -> set[str]:
-    writes = [
-        (Write(one.payment, rules.begin_processing(one.payment, clock.now()).payment), one.token) for one in leased
-    ]
-    return await payments.save_leased(writes, release=False)
+    return await payments.save_leased(
+        [
+            LeasedWrite(Write(one.payment, rules.begin(one.payment, clock.now()).payment), one.token, keeps_lease=True)
+            for one in leased
+        ]
+    )
 
 
 async def test_two_workers_never_hold_the_same_payment(payments: PaymentRepository) -> None:
@@ -109,7 +119,9 @@ async def test_a_payment_that_is_changed_all_the_time_completes_all_the_same(
     payments: PaymentRepository, database: Database
 ) -> None:
     payment = await due_payment(payments)
-    processing = Processing(payments, Signals(SignalRepository(database), tell_others=False))
+    bank = InProcessBank(BankEngine(Books(database), HASH_KEY, magic_amounts=False))
+    vault = CardVault(Sealer([HASH_KEY]), HASH_KEY)
+    processing = Processing(payments, bank, vault, Signals(SignalRepository(database), tell_others=False))
     for number in range(50):
         seen = await payments.latest(payment.id)
         assert seen is not None
@@ -128,12 +140,12 @@ async def test_an_event_is_stored_under_its_object_and_the_one_that_numbers_it(
 ) -> None:
     await create_indexes(database)
     payment, now = await due_payment(payments), clock.now()
-    about_another = OutboxEvent("evt_2", "refund.created", 2, now, b"{}", "re_1")
+    about_another = OutboxEvent("evt_2", "payment.completed", 2, now, b"{}", "re_1")
     await payments.save(Write(payment, replace(payment, sequence=2, version=2), (about_another,)))
     signals = Signals(SignalRepository(database), tell_others=False)
 
     await Publishing(
-        [payments.outbox], EventRepository(database), DeliveryRepository(database), signals
+        [payments.outbox], EventRepository(database), RefundRepository(database), DeliveryRepository(database), signals
     ).publish_batch()
 
     stored = database["events"].find({"stream_id": "txn_1"}).sort("sequence", 1)
@@ -150,7 +162,9 @@ async def test_an_outbox_that_cannot_be_read_holds_up_nobody_elses(
     await due_payment(payments, 2)
     await database["payments"].update_one({"_id": "txn_1"}, {"$set": {"webhook_url": "http://[broken"}})
     signals = Signals(SignalRepository(database), tell_others=False)
-    publishing = Publishing([payments.outbox], EventRepository(database), DeliveryRepository(database), signals)
+    publishing = Publishing(
+        [payments.outbox], EventRepository(database), RefundRepository(database), DeliveryRepository(database), signals
+    )
 
     await publishing.publish_batch()
 

@@ -13,7 +13,7 @@ import pytest
 from domain.customers import Customer
 from domain.payments import Payment, Status
 from repositories import customers as customer_rows
-from repositories.payments import _to_document
+from repositories.payment_documents import to_document
 from tests.conftest import serving
 from tests.factories import Account, Psp
 from tests.receiver import Receiver
@@ -39,7 +39,7 @@ def profiled(mongo_uri: str, data_dir: Path, tmp_path_factory: pytest.TempPathFa
         database = mongo[DATABASE]
         psp = Psp(client, "root@system.local", "the-first-admins-password")
         account = psp.register()
-        database["payments"].insert_many([_to_document(payment(account.id, number)) for number in range(PAYMENTS)])
+        database["payments"].insert_many([to_document(payment(account.id, number)) for number in range(PAYMENTS)])
         database["customers"].insert_many(
             [customer_rows._to_document(customer(account.id, number)) for number in range(CUSTOMERS)]
         )
@@ -98,6 +98,7 @@ def use(psp: Psp, account: Account, receiver: Receiver) -> None:
     psp.patch(f"/payments/{made['id']}", json={"details": "x"}, headers=account.key)
     psp.post(f"/payments/{made['id']}/cancel", headers={**account.key, "Idempotency-Key": "c"})
     use_customers(psp, account)
+    use_money(psp, account, made["id"])
     root = psp.root()
     psp.get("/users", params={"email": account.email}, headers=root)
     psp.get("/users", params={"role": "merchant"}, headers=root)
@@ -123,6 +124,35 @@ def use_customers(psp: Psp, account: Account) -> None:
     psp.put(path, json={"name": "Ada L."}, headers=account.key)
     psp.patch(path, json={"name": "Ada Lovelace"}, headers=account.key)
     psp.delete(path, headers=account.key)
+
+
+def use_money(psp: Psp, account: Account, payment_id: str) -> None:
+    def send(path: str, body: dict[str, Any], headers: dict[str, str] = account.key) -> dict[str, Any]:
+        answers = [psp.post(path, json=body, headers={**headers, "Idempotency-Key": "money"}) for _ in range(2)]
+        assert answers[0].is_success, answers[0].text
+        assert answers[1].content == answers[0].content
+        answer: dict[str, Any] = answers[0].json()
+        return answer
+
+    card = {"number": "4242424242424242", "expMonth": 12, "expYear": 2040, "cvc": "123"}
+    refund = send("/refunds", {"paymentId": payment_id, "amount": 1})
+    psp.get(f"/refunds/{refund['id']}", headers=account.key)
+    for query in ({}, {"paymentId": payment_id}, {"status": "succeeded"}):
+        psp.get("/refunds", params=query, headers=account.key)
+    held = psp.charge(account, {"Prefer": "wait=30"}, card=card, capture="manual").json()
+    send(f"/payments/{held['id']}/capture", {"amount": 1})
+    owner = psp.post("/customers", json={"name": "Zoe"}, headers=account.key).json()["id"]
+    saved = send(f"/customers/{owner}/cards", {"cardToken": send("/tokens", card)["id"]})["id"]
+    psp.get(f"/customers/{owner}/cards", headers=account.key)
+    send(f"/customers/{owner}/payments", {"paymentAmount": 1, "currency": "EUR", "cardId": saved})
+    psp.get(f"/customers/{owner}/payments", headers=account.key)
+    psp.delete(f"/customers/{owner}/cards/{saved}", headers=account.key)
+    key = psp.post("/payment-keys", json={"maxUses": 2}, headers=account.key).json()
+    charge = {"customerName": "Ada", "paymentAmount": 1, "currency": "EUR"}
+    send("/payments/charge", charge, {"X-Payment-Key": key["paymentKey"]})
+    psp.get("/payment-keys", headers=account.key)
+    psp.get(f"/payment-keys/{key['id']}", headers=account.key)
+    psp.delete(f"/payment-keys/{key['id']}", headers=account.key)
 
 
 FILTERS: list[dict[str, str]] = [
