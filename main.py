@@ -10,13 +10,13 @@ from fastapi_offline import FastAPIOffline
 from starlette.routing import Route
 
 from core.config import Settings, load_settings
-from routers import admin, documentation, payments, problems, resources, status, users, webhooks
+from routers import admin, bank, documentation, payments, problems, resources, status, users, webhooks
 from routers.middleware import RequestContext
 from routers.roles import ROLE_TABLE
 from services.psp import Psp, open_psp
 from workers.runner import running_workers
 
-ROUTERS = (payments, webhooks, users, status, admin, resources)
+ROUTERS = (payments, webhooks, users, status, bank, admin, resources)
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:

@@ -36,6 +36,7 @@ paste the key and log in with the e-mail address and the password. Then send *ch
 """
 TAGS = [
     {"name": "Payments", "description": "Charge, read, change, cancel. `X-API-Key`."},
+    {"name": "Test cards", "description": "What the bank simulator does with which card."},
     {"name": "Webhooks", "description": "What others send to an account. `X-API-Key` and a signature."},
     {"name": "Users", "description": "Accounts and their roles."},
     {"name": "Sessions", "description": "Logging in and out."},

@@ -23,6 +23,10 @@ FAILURES_TO_OPEN = 5
 OPEN_S = 2.0
 
 
+class NoAnswer(Exception):
+    """The bank answered with an error of its own."""
+
+
 class Breaker:
     """Stops calls after FAILURES_TO_OPEN failures in a row; every OPEN_S after that one call tries (half-open)."""
 
@@ -86,8 +90,8 @@ class HttpBank:
             body = json_codec.dumps({"operations": [_message(one, with_pan=with_pan) for one in batch]})
             try:
                 answered = await self._ask(path, body)
-            except (aiohttp.ClientError, TimeoutError, OSError, ValidationError) as error:
-                self.breaker.failed(type(error).__name__)
+            except (NoAnswer, aiohttp.ClientError, TimeoutError, OSError, ValidationError) as error:
+                self.breaker.failed(str(error) if isinstance(error, NoAnswer) else type(error).__name__)
                 break
             self.breaker.succeeded()
             answers |= {one.operation_id: one.answer() for one in answered.answers}
@@ -109,7 +113,7 @@ class HttpBank:
         async with self._session.post(self._url + path, data=body, allow_redirects=False) as response:
             received = await response.read()
             if response.status != 200:
-                raise aiohttp.ClientPayloadError(f"the bank answered {response.status}")
+                raise NoAnswer(f"the bank answered {response.status}")
             return BatchOut.model_validate_json(received)
 
 
