@@ -9,6 +9,7 @@ from typing import Annotated, NoReturn
 import typer
 import uvicorn
 
+from bank.app import create_app as create_bank_app
 from core.config import Settings, load_settings
 from core.errors import ConfigurationError, EmailTaken
 from services.psp import open_psp
@@ -46,6 +47,28 @@ def worker() -> None:
     """Run the workers alone: payments to the bank, events, webhooks. Any number may run beside each other."""
     settings = _settings()
     _run(_work(settings))
+
+
+@app.command()
+def bank(
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="The port to listen on.")] = 8100,
+) -> None:
+    """Serve the bank simulator as a process of its own, for servers and workers that are given its BANK_URL.
+
+    It keeps its books in the same MongoDB. It asks nobody who they are: leave it on loopback.
+    """
+    settings = _settings()
+    base_url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    typer.echo(f"\n  Mock bank   {base_url}/docs\n  To use it   BANK_URL={base_url}\n")
+    uvicorn.run(
+        create_bank_app(settings),
+        host=host,
+        port=port,
+        server_header=False,
+        access_log=False,
+        timeout_graceful_shutdown=GRACEFUL_SHUTDOWN_S,
+    )
 
 
 @app.command("create-admin")

@@ -12,6 +12,7 @@ from starlette.routing import Route
 from core.config import Settings, load_settings
 from routers import (
     admin,
+    bank,
     cards,
     challenge,
     customer_payments,
@@ -42,6 +43,7 @@ ROUTERS = (
     challenge,
     users,
     status,
+    bank,
     admin,
     resources,
 )

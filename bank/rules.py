@@ -21,8 +21,7 @@ NOT_APPROVED = _refusal("The authorisation was not approved.")
 VOIDED = _refusal("The authorisation was voided.")
 CAPTURED = _refusal("The authorisation was already captured.")
 NOT_CAPTURED = _refusal("The authorisation was not captured.")
-MORE_THAN_AUTHORISED = _refusal("More than was authorised.", "invalid_amount", "13")
-MORE_THAN_CAPTURED = _refusal("More than is left of what was captured.", "invalid_amount", "13")
+INVALID_AMOUNT = _refusal("Nothing, or more than is left.", "invalid_amount", "13")
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,8 +159,8 @@ def _capture(authorisation: Authorisation, operation: Operation, now: datetime) 
         decline = NOT_APPROVED
     elif authorisation.captured_at is not None:
         decline = CAPTURED
-    elif operation.amount_minor > authorisation.amount_minor:
-        decline = MORE_THAN_AUTHORISED
+    elif not 0 < operation.amount_minor <= authorisation.amount_minor:
+        decline = INVALID_AMOUNT
     after = _with(authorisation, operation, decline, now)
     if decline is not None:
         return after
@@ -180,8 +179,8 @@ def _void(authorisation: Authorisation, operation: Operation, now: datetime) -> 
 def _refund(authorisation: Authorisation, operation: Operation, now: datetime) -> Authorisation:
     if not authorisation.approved(now) or authorisation.captured_at is None:
         return _with(authorisation, operation, NOT_CAPTURED, now)
-    if operation.amount_minor > authorisation.refundable_minor(now):
-        return _with(authorisation, operation, MORE_THAN_CAPTURED, now)
+    if not 0 < operation.amount_minor <= authorisation.refundable_minor(now):
+        return _with(authorisation, operation, INVALID_AMOUNT, now)
     scenario = scenario_by_id(authorisation.scenario_id) if authorisation.scenario_id else None
     reply = scenario.refund_reply if scenario else RefundReply.PROMPT
     decided_at = now if reply is RefundReply.PROMPT else now + timedelta(seconds=LATE_S)

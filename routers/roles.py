@@ -53,6 +53,7 @@ ROLE_TABLE: Mapping[tuple[str, str], Access] = {
     ("GET", "/redoc"): ANYONE,
     ("GET", "/openapi.json"): ANYONE,
     ("GET", f"{API}/status"): ANYONE,
+    ("GET", f"{API}/bank/scenarios"): ANYONE,
     ("POST", f"{API}/users/register"): ANYONE,
     ("POST", f"{API}/users/login"): ANYONE,
     ("POST", f"{API}/auth/token"): ANYONE,

@@ -9,6 +9,7 @@ from bank.engine import BankEngine
 from core.config import Settings
 from core.database import Database
 from domain.acquiring import Answer, Operation
+from services.http_bank import HttpBank
 
 
 class Bank(Protocol):
@@ -40,6 +41,13 @@ class InProcessBank:
 @asynccontextmanager
 async def open_bank(settings: Settings, database: Database, hash_key: bytes) -> AsyncIterator[Bank]:
     """The bank that the settings name: the one at BANK_URL, or one inside this process. Raises DriverError."""
+    if settings.bank_url is not None:
+        distant = HttpBank(settings.bank_url)
+        try:
+            yield distant
+        finally:
+            await distant.close()
+        return
     books = Books(database)
     await books.create_indexes()
     yield InProcessBank(BankEngine(books, hash_key, magic_amounts=settings.magic_amounts))

@@ -1,6 +1,5 @@
 """The whole product put together: what the API, the workers and the command line are given."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -9,20 +8,17 @@ from datetime import datetime, timedelta
 from core import clock
 from core.config import Settings
 from core.crypto import Sealer
-from core.database import Database, DriverError
-from core.embedded_mongo import start as start_embedded_mongo
-from core.errors import ConfigurationError
-from core.mongo_files import EmbeddedMongoError
+from core.database import Database
 from core.security import PasswordHasher, TokenSigner
 from repositories import keyring
 from repositories.accounts import AccountRepository
 from repositories.card_tokens import CardTokenRepository
 from repositories.cards import CardRepository
+from repositories.connection import connected
 from repositories.customers import CustomerRepository
 from repositories.deliveries import DeliveryRepository
 from repositories.events import EventRepository
 from repositories.incoming_webhooks import IncomingWebhookRepository
-from repositories.indexes import create_indexes
 from repositories.payment_keys import PaymentKeyRepository
 from repositories.payments import PaymentRepository
 from repositories.refunds import RefundRepository
@@ -80,7 +76,7 @@ async def open_psp(settings: Settings, *, is_worker: bool) -> AsyncIterator[Psp]
     `is_worker` says whether this process works itself, or hints to those that do. Raises ConfigurationError.
     """
     async with AsyncExitStack() as stack:
-        database = await _connect(settings, stack)
+        database = await stack.enter_async_context(connected(settings))
         sealer = Sealer(settings.secrets.encryption_keys)
         hash_key = await keyring.hash_key(database, sealer)
         hasher = PasswordHasher(settings.password_hash_cost)
@@ -124,31 +120,3 @@ async def open_psp(settings: Settings, *, is_worker: bool) -> AsyncIterator[Psp]
             ),
             delivery=Delivery(delivery_rows, event_rows, account_rows, sender, sealer, settings.webhook_retry_schedule),
         )
-
-
-async def _connect(settings: Settings, stack: AsyncExitStack) -> Database:
-    if settings.mongodb_uri is None:
-        try:
-            mongo = await asyncio.to_thread(start_embedded_mongo, settings.data_dir)
-        except EmbeddedMongoError as error:
-            raise ConfigurationError(str(error)) from None
-        stack.callback(mongo.close)
-        uri = mongo.uri
-    else:
-        uri = settings.mongodb_uri.get_secret_value()
-    try:
-        database = Database(uri, settings.mongodb_db)
-        stack.callback(database.close)
-        await database.require_replica_set()
-        await create_indexes(database)
-    except DriverError as error:
-        raise ConfigurationError(
-            f"MongoDB does not answer as it should ({_first_line(error)}): check MONGODB_URI, or leave it unset to use "
-            "the embedded MongoDB."
-        ) from None
-    return database
-
-
-def _first_line(error: Exception) -> str:
-    """The driver's own reason without its topology dump (nor the password that a URI may hold)."""
-    return str(error).split(", Timeout:")[0].split("\n")[0][:200]

@@ -1,0 +1,43 @@
+"""Connecting to the database that the settings name, ready for use."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import ExitStack, asynccontextmanager
+
+from core.config import Settings
+from core.database import Database, DriverError
+from core.embedded_mongo import start as start_embedded_mongo
+from core.errors import ConfigurationError
+from core.mongo_files import EmbeddedMongoError
+from repositories.indexes import create_indexes
+
+
+@asynccontextmanager
+async def connected(settings: Settings) -> AsyncIterator[Database]:
+    """The database, with its indexes, behind MONGODB_URI or in the embedded MongoDB. Raises ConfigurationError."""
+    with ExitStack() as stack:
+        if settings.mongodb_uri is None:
+            try:
+                mongo = await asyncio.to_thread(start_embedded_mongo, settings.data_dir)
+            except EmbeddedMongoError as error:
+                raise ConfigurationError(str(error)) from None
+            stack.callback(mongo.close)
+            uri = mongo.uri
+        else:
+            uri = settings.mongodb_uri.get_secret_value()
+        try:
+            database = Database(uri, settings.mongodb_db)
+            stack.callback(database.close)
+            await database.require_replica_set()
+            await create_indexes(database)
+        except DriverError as error:
+            raise ConfigurationError(
+                f"MongoDB does not answer as it should ({_first_line(error)}): check MONGODB_URI, or leave it unset to "
+                "use the embedded MongoDB."
+            ) from None
+        yield database
+
+
+def _first_line(error: Exception) -> str:
+    """The driver's own reason without its topology dump (nor the password that a URI may hold)."""
+    return str(error).split(", Timeout:")[0].split("\n")[0][:200]

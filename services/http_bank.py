@@ -1,0 +1,131 @@
+"""A bank that is a process of its own: spoken to over HTTP, and left alone for a while when it does not answer."""
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Sequence
+
+import aiohttp
+from pydantic import ValidationError
+
+from bank.messages import MAX_BATCH, BatchOut
+from core import json_codec
+from domain.acquiring import Answer, Operation
+
+_LOG = logging.getLogger(__name__)
+TIMEOUT_S = 3.0
+"""Of one attempt, from connecting to the last byte."""
+MAX_ATTEMPTS = 3
+"""Where the connection failed. What timed out is not sent again from here: it is looked up first."""
+BACKOFF_S = 0.1
+FAILURES_TO_OPEN = 5
+OPEN_S = 2.0
+
+
+class NoAnswer(Exception):
+    """The bank answered with an error of its own."""
+
+
+class Breaker:
+    """Stops calls after FAILURES_TO_OPEN failures in a row; every OPEN_S after that one call tries (half-open)."""
+
+    def __init__(self) -> None:
+        self._failures = 0
+        self._next_try_at = 0.0
+
+    @property
+    def is_open(self) -> bool:
+        return self._failures >= FAILURES_TO_OPEN
+
+    def lets_through(self) -> bool:
+        """Whether a call may be made now. While open, the first to ask is the one that tries."""
+        if not self.is_open:
+            return True
+        if time.monotonic() < self._next_try_at:
+            return False
+        self._next_try_at = time.monotonic() + OPEN_S
+        return True
+
+    def succeeded(self) -> None:
+        if self.is_open:
+            _LOG.warning("the bank answers again")
+        self._failures = 0
+
+    def failed(self, reason: str) -> None:
+        self._failures += 1
+        self._next_try_at = time.monotonic() + OPEN_S
+        if self._failures == FAILURES_TO_OPEN:
+            _LOG.warning("the bank does not answer (%s): asking once every %g s", reason, OPEN_S)
+
+
+class HttpBank:
+    """Submits and looks up in batches. Raises nothing for what the bank or the network does."""
+
+    def __init__(self, url: str):
+        self._url = url
+        self.breaker = Breaker()
+        self._session = aiohttp.ClientSession(
+            timeout=aiohttp.ClientTimeout(total=TIMEOUT_S),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            trust_env=False,
+            headers={"Content-Type": "application/json"},
+        )
+
+    async def submit(self, operations: Sequence[Operation]) -> list[Answer | None]:
+        return await self._exchange("/operations", operations, with_pan=True)
+
+    async def look_up(self, operations: Sequence[Operation]) -> list[Answer | None]:
+        return await self._exchange("/operations/look-up", operations, with_pan=False)
+
+    async def close(self) -> None:
+        await self._session.close()
+
+    async def _exchange(self, path: str, operations: Sequence[Operation], *, with_pan: bool) -> list[Answer | None]:
+        answers: dict[str, Answer] = {}
+        for start in range(0, len(operations), MAX_BATCH):
+            if not self.breaker.lets_through():
+                break
+            batch = operations[start : start + MAX_BATCH]
+            body = json_codec.dumps({"operations": [_message(one, with_pan=with_pan) for one in batch]})
+            try:
+                answered = await self._ask(path, body)
+            except (NoAnswer, aiohttp.ClientError, TimeoutError, OSError, ValidationError) as error:
+                self.breaker.failed(str(error) if isinstance(error, NoAnswer) else type(error).__name__)
+                break
+            self.breaker.succeeded()
+            answers |= {one.operation_id: one.answer() for one in answered.answers}
+        return [answers.get(operation.id) for operation in operations]
+
+    async def _ask(self, path: str, body: bytes) -> BatchOut:
+        """One batch. Tried again where the connection fails: each operation has its id, so twice is harmless."""
+        for attempt in range(1, MAX_ATTEMPTS):
+            try:
+                return await self._post(path, body)
+            except aiohttp.ClientConnectionError as error:
+                if isinstance(error, TimeoutError):
+                    raise
+                # Full jitter: those who failed together do not come back together.
+                await asyncio.sleep(random.uniform(0, BACKOFF_S * 2**attempt))  # noqa: S311 - guards nothing
+        return await self._post(path, body)
+
+    async def _post(self, path: str, body: bytes) -> BatchOut:
+        async with self._session.post(self._url + path, data=body, allow_redirects=False) as response:
+            received = await response.read()
+            if response.status != 200:
+                raise NoAnswer(f"the bank answered {response.status}")
+            return BatchOut.model_validate_json(received)
+
+
+def _message(operation: Operation, *, with_pan: bool) -> dict[str, object]:
+    """An operation in the form of bank.messages.OperationIn."""
+    message: dict[str, object] = {
+        "id": operation.id,
+        "kind": operation.kind.value,
+        "authorisationId": operation.authorisation_id,
+        "merchantId": operation.merchant_id,
+        "amountMinor": operation.amount_minor,
+        "currency": operation.currency,
+        "capture": operation.capture,
+    }
+    return {**message, "pan": operation.pan} if with_pan and operation.pan is not None else message
