@@ -3,6 +3,7 @@
 Nothing here has ever seen a card number: a card with a balance is known by a keyed fingerprint, other cards not at all.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -53,6 +54,9 @@ class Books:
         self._authorisations: Collection = database["bank_authorisations"]
         self._accounts: Collection = database["bank_accounts"]
         self._attempts: Collection = database["bank_attempts"]
+        # Transactions on one account refuse each other; in a queue they take a tenth of the time. The database, and not
+        # this lock, is what makes them right.
+        self._queue = asyncio.Lock()
 
     async def create_indexes(self) -> None:
         for name, indexes in INDEXES.items():
@@ -94,7 +98,8 @@ class Books:
             await self._authorisations.insert_one(_to_document(decided), session=session)
 
         with suppress(DuplicateKey):
-            await self._database.in_transaction(work)
+            async with self._queue:
+                await self._database.in_transaction(work)
 
     async def change(self, changes: Sequence[tuple[Authorisation | None, Authorisation]], now: datetime) -> set[str]:
         """Write each change (None: of one that did not exist) unless somebody else has changed it since it was read.
@@ -202,7 +207,8 @@ class Books:
                 await self._accounts.update_one(account, {"$inc": {"spent_minor": change}}, session=session)
             return bool(result.matched_count)
 
-        return bool(await self._database.in_transaction(work))
+        async with self._queue:
+            return bool(await self._database.in_transaction(work))
 
 
 def _as_read(one: Authorisation) -> Document:

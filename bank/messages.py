@@ -22,7 +22,7 @@ class AuthorisationIn(RequestModel):
     amount_minor: AmountMinor
     currency: CurrencyCode
     capture: bool = False
-    pan: Annotated[str, Field(pattern=r"^[0-9]{12,19}$", repr=False)] | None = None
+    pan: str | None = Field(default=None, pattern=r"^[0-9]{12,19}$", repr=False)
 
     def operation(self) -> Operation:
         return Operation(kind=OperationKind.AUTHORISE, authorisation_id=self.id, **self.model_dump())

@@ -1,7 +1,6 @@
 """The bank simulator: each operation once, whatever is repeated, raced, lost or late, and books that say so."""
 
 import asyncio
-import secrets
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -15,7 +14,7 @@ from bank import rules
 from bank.books import INDEXES, Books, Totals
 from bank.engine import BankEngine, Outcome, Silence
 from core.database import Database
-from domain.acquiring import Answer, Decline, Operation, OperationKind, Verdict
+from domain.acquiring import Answer, Operation, Verdict
 from domain.bank_scenarios import (
     GENERIC_DECLINE,
     INSUFFICIENT_FUNDS,
@@ -24,10 +23,9 @@ from domain.bank_scenarios import (
     SCENARIOS,
     Reply,
 )
+from tests.acquiring import PAN, VISA, approved, capture, declined, fresh, hold, pending, refund, sale, unknown, void
 
 DATABASE = "bank"
-PAN = {scenario.id: scenario.pan for scenario in SCENARIOS}
-VISA = PAN["success_visa"]
 
 
 @pytest.fixture(scope="module")
@@ -44,49 +42,10 @@ def engine(database: Database) -> BankEngine:
     return BankEngine(Books(database), b"k" * 32, magic_amounts=False)
 
 
-def fresh(prefix: str) -> str:
-    return f"{prefix}_{secrets.token_hex(8)}"
-
-
-def sale(pan: str | None = VISA, amount_minor: int = 10_000, *, capture: bool = True, **fields: Any) -> Operation:
-    operation_id = fresh("auth")
-    return Operation(
-        id=operation_id,
-        kind=OperationKind.AUTHORISE,
-        authorisation_id=operation_id,
-        merchant_id=fields.pop("merchant_id", fresh("user")),
-        amount_minor=amount_minor,
-        currency=fields.pop("currency", "USD"),
-        capture=capture,
-        pan=pan,
-    )
-
-
-def hold(pan: str | None = VISA, amount_minor: int = 10_000, **fields: Any) -> Operation:
-    return sale(pan, amount_minor, capture=False, **fields)
-
-
-def after(authorisation: Operation, kind: OperationKind, amount_minor: int | None = None) -> Operation:
-    return Operation(
-        id=fresh(kind),
-        kind=kind,
-        authorisation_id=authorisation.id,
-        merchant_id=authorisation.merchant_id,
-        amount_minor=authorisation.amount_minor if amount_minor is None else amount_minor,
-        currency=authorisation.currency,
-    )
-
-
-def capture(authorisation: Operation, amount_minor: int | None = None) -> Operation:
-    return after(authorisation, OperationKind.CAPTURE, amount_minor)
-
-
-def void(authorisation: Operation) -> Operation:
-    return after(authorisation, OperationKind.VOID)
-
-
-def refund(authorisation: Operation, amount_minor: int | None = None) -> Operation:
-    return after(authorisation, OperationKind.REFUND, amount_minor)
+@pytest.fixture(scope="module")
+def rival(database: Database) -> BankEngine:
+    """Another process's, over the same books."""
+    return BankEngine(Books(database), b"k" * 32, magic_amounts=False)
 
 
 async def ask(engine: BankEngine, operation: Operation) -> Outcome:
@@ -108,22 +67,6 @@ async def totals(engine: BankEngine, of: Operation) -> Totals:
 async def at_once(engine: BankEngine, operations: list[Operation]) -> list[Verdict]:
     """Each sent by itself, all at the same moment."""
     return list(await asyncio.gather(*(verdict(engine, operation) for operation in operations)))
-
-
-def approved(operation: Operation) -> Answer:
-    return Answer(operation.id, Verdict.APPROVED)
-
-
-def declined(operation: Operation, decline: Decline) -> Answer:
-    return Answer(operation.id, Verdict.DECLINED, decline)
-
-
-def unknown(operation: Operation) -> Answer:
-    return Answer(operation.id, Verdict.UNKNOWN)
-
-
-def pending(operation: Operation) -> Answer:
-    return Answer(operation.id, Verdict.PENDING)
 
 
 PROMPT = [one for one in SCENARIOS if one.reply is Reply.PROMPT]
@@ -263,14 +206,14 @@ async def test_an_authorisation_and_its_void_at_once_leave_nothing_held(engine: 
         assert books.authorised_minor == books.voided_minor == (10_000 if first is Verdict.APPROVED else 0)
 
 
-async def test_a_balance_is_spent_once_whatever_is_raced_or_repeated(engine: BankEngine) -> None:
+async def test_a_balance_is_spent_once_whatever_is_raced_or_repeated(engine: BankEngine, rival: BankEngine) -> None:
     merchant_id = fresh("user")
     operations = [sale(PAN["balance_500"], 20_000, merchant_id=merchant_id) for _ in range(6)]
 
-    verdicts = await at_once(engine, operations * 3)
+    here, there = await asyncio.gather(at_once(engine, operations * 2), at_once(rival, operations * 2))
 
-    assert verdicts.count(Verdict.APPROVED) == 2 * 3
-    assert verdicts[:6] == verdicts[6:12] == verdicts[12:]
+    assert here.count(Verdict.APPROVED) == 2 * 2
+    assert here[:6] == here[6:] == there[:6] == there[6:]
     rest, too_much = (sale(PAN["balance_500"], amount, merchant_id=merchant_id) for amount in (10_000, 1))
     assert await ask(engine, rest) == approved(rest)
     assert await ask(engine, too_much) == declined(too_much, INSUFFICIENT_FUNDS)

@@ -78,6 +78,11 @@ def test_what_is_set_wins_over_productions_defaults(load: Load) -> None:
     assert settings.worker == "off"
 
 
+def test_a_banks_url_is_kept_without_a_slash_at_its_end(load: Load) -> None:
+    assert load(BANK_URL="http://127.0.0.1:8100/").bank_url == "http://127.0.0.1:8100"
+    assert load(BANK_URL="").bank_url is None
+
+
 def test_an_empty_variable_is_as_good_as_none(load: Load) -> None:
     assert load(MONGODB_URI="", PORT="").port == 8000
 
@@ -135,6 +140,12 @@ def test_a_secret_that_is_short_well_known_or_equal_to_the_other_is_refused(
         ("SYSTEM_ADMIN_EMAIL", "nobody"),
         ("SYSTEM_ADMIN_PASSWORD", "short"),
         ("MONGODB_DB", "a/b"),
+        ("BANK_URL", "127.0.0.1:8100"),
+        ("BANK_URL", "ftp://127.0.0.1"),
+        ("BANK_URL", "http://"),
+        ("BANK_URL", "http://127.0.0.1:port"),
+        ("BANK_URL", "http://127.0.0.1?bank=1"),
+        ("MAGIC_AMOUNTS", "perhaps"),
     ],
 )
 def test_a_setting_that_is_wrong_is_named_in_one_sentence(load: Load, name: str, value: str) -> None:
