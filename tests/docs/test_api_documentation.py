@@ -2,10 +2,11 @@
 
 import hmac
 import json
+import re
 import secrets
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 from urllib.parse import urlencode
 
 import httpx
@@ -19,7 +20,7 @@ from routers.route import PspRoute
 from schemas.events import EVENT_TYPES, PaymentEventOut
 from tests.conftest import ADMIN_EMAIL, ADMIN_PASSWORD, Server
 from tests.docs.markdown import ROOT, RouteSection, Sample, blocks, code, read, route_sections, rows, section
-from tests.factories import PASSWORD, Account, Psp
+from tests.factories import NEEDS_3DS, PASSWORD, Account, Psp, card
 
 SECTIONS = route_sections()
 ROUTES = {(route.only_method, route.path): route for route in app.routes if isinstance(route, PspRoute)}
@@ -27,6 +28,7 @@ CREDENTIALS = {
     Needs.NOTHING: "none",
     Needs.TOKEN: "`Authorization: Bearer`",
     Needs.API_KEY: "`X-API-Key`",
+    Needs.PAYMENT_KEY: "`X-API-Key` or `X-Payment-Key`",
     Needs.BOTH: "`X-API-Key` and `Authorization: Bearer`",
     Needs.EITHER: "`X-API-Key` or `Authorization: Bearer`",
 }
@@ -80,7 +82,7 @@ def test_the_fields_are_those_of_the_application(part: RouteSection) -> None:
     if found.body_field is not None:
         models.append(found.body_field.field_info.annotation)
     accepted: set[str] = set()
-    for model in models:
+    for model in [part for model in models for part in (get_args(model) or (model,))]:
         if isinstance(model, type) and issubclass(model, BaseModel):
             accepted |= {field.alias or name for name, field in model.model_fields.items()}
 
@@ -94,7 +96,7 @@ def test_the_sample_request_is_one_that_the_application_accepts(part: RouteSecti
 
     assert method == part.method
     assert found.path_regex.match(target.partition("?")[0])
-    if access(part).needs in (Needs.API_KEY, Needs.BOTH, Needs.EITHER):
+    if access(part).needs in (Needs.API_KEY, Needs.PAYMENT_KEY, Needs.BOTH, Needs.EITHER):
         assert sample.headers["X-API-Key"].startswith("psp_sk_")
     if access(part).needs in (Needs.TOKEN, Needs.BOTH):
         assert sample.headers["Authorization"].startswith("Bearer ")
@@ -132,7 +134,7 @@ def test_the_errors_texts_are_the_applications(part: RouteSection) -> None:
         if error_code == errors.InvalidRequest.code or text == access(part).refusal_message:
             continue
         if error_code == errors.InvalidState.code:
-            text = text.replace("completed", "…").replace("cancelled", "…")
+            text = re.sub("completed|cancelled|captured|authenticated|refunded", "…", text)
         missing = [piece for piece in text.split("…") if piece not in source]
         assert not missing, text
 
@@ -173,25 +175,59 @@ def _send(psp: Psp, part: RouteSection) -> httpx.Response:
         headers |= account.bearer if access(part).roles == Access(Needs.TOKEN).roles else psp.root()
     if "X-API-Key" in headers:
         headers |= account.key
-    ids = {"user_id": account.id, "resource": "transactions"}
-    if "payment" in part.path or "resource" in part.path:
-        wait = {} if part.method in ("POST", "DELETE") else {"Prefer": "wait=10"}
-        made = psp.charge(account, wait, paymentAmount=100, currency=sample.query.get("currency", "USD"))
-        ids["payment_id"] = ids["resource_id"] = made.json()["id"]
-    if "customers" in part.path:
-        made = psp.post("/customers", json={"name": "Grace Hopper"}, headers=account.key)
-        ids["customer_id"] = made.json()["id"]
+    ids = {"user_id": account.id, "resource": "transactions", **_objects(psp, account, part)}
     if part.path.endswith(("/register", "/login")):
         body = json.dumps({**sample.json, **_login(account, part)}).encode()
     elif part.path.endswith("/token"):
         body = urlencode({**sample.form, "username": account.email, "password": PASSWORD}).encode()
     elif part.path.endswith("/refresh"):
         body = json.dumps({"refresh_token": account.refresh_token}).encode()
+    elif part.method == "POST" and part.path.endswith("/refunds"):
+        body = json.dumps({**sample.json, "paymentId": ids["payment_id"]}).encode()
     elif "X-Signature" in headers:
         headers["X-Signature"] = hmac.new(account.webhook_secret.encode(), body, "sha256").hexdigest()
     return psp.client.request(
         part.method, part.path.format_map(ids), params=sample.query, headers=headers, content=body
     )
+
+
+def _objects(psp: Psp, account: Account, part: RouteSection) -> dict[str, str]:
+    """What the path of a route is about, made for this request; what a list shows is there, too."""
+    ids: dict[str, str] = {}
+    if "/customers" in part.path:
+        ids["customer_id"] = _made(psp, account, "/customers", {"name": "Grace Hopper"})
+    if part.path.endswith(("/cards", "/cards/{card_id}")):
+        ids["card_id"] = _made(psp, account, f"/customers/{ids['customer_id']}/cards", {"card": card()})
+    if "/payment-keys" in part.path:
+        ids["payment_key_id"] = _made(psp, account, "/payment-keys", {"amount": 1, "currency": "EUR"})
+    if "/payment" in part.path or "refunds" in part.path or "resource" in part.path:
+        ids["payment_id"] = ids["resource_id"] = _payment(psp, account, part, ids.get("customer_id"))
+    if "/refunds" in part.path and part.method == "GET":
+        ids["refund_id"] = _made(psp, account, "/refunds", {"paymentId": ids["payment_id"], "reason": "x"})
+        while not psp.get("/refunds", headers=account.key).json()["refunds"]:
+            pass
+    return ids
+
+
+def _payment(psp: Psp, account: Account, part: RouteSection, customer_id: str | None) -> str:
+    if part.path.endswith("/capture"):
+        return str(psp.authorised(account)["id"])
+    fields: dict[str, Any] = {"card": card(NEEDS_3DS)} if part.path.endswith("/authenticate") else {}
+    settled = "refunds" in part.path or part.method not in ("POST", "DELETE") or fields
+    currency = part.request.query.get("currency", "USD")
+    made = psp.charge(
+        account,
+        {"Prefer": "wait=10"} if settled else {},
+        paymentAmount=100,
+        currency=currency,
+        customerId=customer_id,
+        **fields,
+    )
+    return str(made.json()["id"])
+
+
+def _made(psp: Psp, account: Account, path: str, body: dict[str, Any]) -> str:
+    return str(psp.post(path, json=body, headers=account.key).json()["id"])
 
 
 def _login(account: Account, part: RouteSection) -> dict[str, str]:

@@ -135,6 +135,7 @@ def test_an_operation_asks_for_the_credentials_of_the_role_table(route: PspRoute
         Needs.NOTHING: [],
         Needs.TOKEN: [{"Login": []}],
         Needs.API_KEY: [{"ApiKey": []}],
+        Needs.PAYMENT_KEY: [{"ApiKey": []}, {"PaymentKey": []}],
         Needs.BOTH: [{"ApiKey": [], "Login": []}],
         Needs.EITHER: [{"ApiKey": []}, {"Login": []}],
     }
