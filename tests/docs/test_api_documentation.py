@@ -82,7 +82,7 @@ def test_the_fields_are_those_of_the_application(part: RouteSection) -> None:
     if found.body_field is not None:
         models.append(found.body_field.field_info.annotation)
     accepted: set[str] = set()
-    for model in [part for model in models for part in (get_args(model) or (model,))]:
+    for model in [part for annotation in models for part in (get_args(annotation) or (annotation,))]:
         if isinstance(model, type) and issubclass(model, BaseModel):
             accepted |= {field.alias or name for name, field in model.model_fields.items()}
 
