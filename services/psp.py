@@ -26,6 +26,7 @@ from repositories.indexes import create_indexes
 from repositories.payment_keys import PaymentKeyRepository
 from repositories.payments import PaymentRepository
 from repositories.refunds import RefundRepository
+from repositories.sealed_values import SealedValueRepository
 from repositories.sessions import SessionRepository
 from repositories.signals import SignalRepository
 from services.accounts import Accounts
@@ -39,6 +40,7 @@ from services.dashboard import Dashboards
 from services.delivery import Delivery
 from services.funding import Funding
 from services.incoming_webhooks import IncomingWebhooks
+from services.key_rotation import KeyRotation
 from services.payment_changes import PaymentChanges
 from services.payment_keys import PaymentKeys
 from services.payments import Payments
@@ -71,6 +73,7 @@ class Psp:
     processing: Processing
     publishing: Publishing
     delivery: Delivery
+    key_rotation: KeyRotation
 
 
 @asynccontextmanager
@@ -123,6 +126,7 @@ async def open_psp(settings: Settings, *, is_worker: bool) -> AsyncIterator[Psp]
                 [payment_rows.outbox, customer_rows.outbox], event_rows, refund_rows, delivery_rows, signals
             ),
             delivery=Delivery(delivery_rows, event_rows, account_rows, sender, sealer, settings.webhook_retry_schedule),
+            key_rotation=KeyRotation(SealedValueRepository(database), sealer),
         )
 
 
