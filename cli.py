@@ -8,6 +8,8 @@ from typing import Annotated, NoReturn
 
 import typer
 import uvicorn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as ProgressBar
 
 from bank.app import create_app as create_bank_app
 from core.config import Settings, load_settings
@@ -97,6 +99,34 @@ def create_admin(
         _run(create())
     except EmailTaken as error:
         _fail(str(error))
+
+
+@app.command("rotate-keys")
+def rotate_keys() -> None:
+    """Encrypt everything anew under the first key of ENCRYPTION_KEY, so that the keys after it can go.
+
+    Every process must have been started with that list of keys before. May be stopped anywhere and run again.
+    """
+    _run(_rotate_keys(_settings()))
+
+
+async def _rotate_keys(settings: Settings) -> None:
+    renewed = unreadable = 0
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    async with open_psp(settings, is_worker=False) as psp:
+        with ProgressBar(*columns) as bar:
+            task = bar.add_task("Encrypting", total=await psp.key_rotation.total())
+            async for batch in psp.key_rotation.rotate():
+                renewed += batch.renewed
+                unreadable += batch.unreadable
+                bar.update(task, advance=batch.documents, description=f"Encrypting {batch.place}")
+    typer.echo(f"{renewed} {'value' if renewed == 1 else 'values'} encrypted anew under the first key.")
+    if unreadable:
+        _fail(
+            f"{unreadable} could not be opened with any key of ENCRYPTION_KEY, and stay as they are. "
+            "Put the key they were made with at the end of the list, and run this again."
+        )
+    typer.echo("Nothing is left under another key: the keys after the first can be removed from ENCRYPTION_KEY.")
 
 
 async def _work(settings: Settings) -> None:

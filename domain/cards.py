@@ -13,6 +13,7 @@ from enum import StrEnum
 _SEPARATORS = re.compile(r"[ -]")
 _DIGITS = re.compile(r"[0-9]+", re.ASCII)
 _MAX_TYPED = 40
+_PAN_LIKE = re.compile(r"(?<![0-9])[0-9](?:[ -]?[0-9]){11,18}(?![0-9])", re.ASCII)
 
 
 class Brand(StrEnum):
@@ -71,6 +72,18 @@ class CardDetails:
 
 def masked(pan: str) -> str:
     return pan[:6] + "X" * (len(pan) - 10) + pan[-4:]
+
+
+def mask_pans(text: str) -> str:
+    """The text with the card numbers in it masked: people paste them where they do not belong, an address, say."""
+    return _PAN_LIKE.sub(lambda found: _masked_if_pan(found[0]), text)
+
+
+def _masked_if_pan(typed: str) -> str:
+    try:
+        return masked(parse_pan(typed)[0])
+    except CardInvalid:
+        return typed
 
 
 def parse_pan(typed: str) -> tuple[str, Brand]:

@@ -10,19 +10,19 @@ from core.crypto import KEY_BYTES, CannotDecrypt, Sealer
 from core.database import Database, DuplicateKey
 from core.errors import ConfigurationError
 
-_PURPOSE = "keyring:hash_key"
+HASH_KEY_PURPOSE = "keyring:hash_key"
 
 
 async def hash_key(database: Database, sealer: Sealer) -> bytes:
     """The database's hash key, made now if there is none. Raises ConfigurationError for a wrong ENCRYPTION_KEY."""
     keyring = database["keyring"]
-    made = sealer.seal(secrets.token_bytes(KEY_BYTES), _PURPOSE)
+    made = sealer.seal(secrets.token_bytes(KEY_BYTES), HASH_KEY_PURPOSE)
     with suppress(DuplicateKey):  # where another process that starts now was first
         await keyring.update_one({"_id": "hash_key"}, {"$setOnInsert": {"sealed": made}}, upsert=True)
     document = await keyring.find_one({"_id": "hash_key"})
     assert document is not None
     try:
-        return sealer.open(bytes(document["sealed"]), _PURPOSE)
+        return sealer.open(bytes(document["sealed"]), HASH_KEY_PURPOSE)
     except CannotDecrypt:
         raise ConfigurationError(
             "ENCRYPTION_KEY is not the one that this database was made with: set that one (it may stand second, "

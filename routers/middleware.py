@@ -2,11 +2,13 @@
 
 import logging
 import re
+from urllib.parse import quote, unquote_plus
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from core import ids
 from core.errors import PspError
+from domain.cards import mask_pans
 
 _LOG = logging.getLogger("mock_psp.request")
 _ACCEPTED = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
@@ -45,13 +47,30 @@ class RequestContext:
         try:
             await self._app(scope, receive, send_with_id)
         except Exception:
-            _LOG.exception("request %s failed: %s %s", request_id, scope["method"], scope["path"])
+            _LOG.exception("request %s failed: %s %s", request_id, scope["method"], mask_pans(scope["path"]))
             if started:
                 raise
             from routers.problems import problem  # noqa: PLC0415 - problems needs request_id_of
 
             response = problem(request_id, PspError.status, PspError.code, PspError.message)
             await response(scope, receive, send_with_id)
+
+
+def keep_pans_out_of_the_access_log() -> None:
+    """Addresses are logged by the server, and a card number in one would be."""
+    logging.getLogger("uvicorn.access").addFilter(_mask_address)
+
+
+def _mask_address(record: logging.LogRecord) -> bool:
+    if isinstance(record.args, tuple):
+        record.args = tuple(_address_without_pans(arg) if isinstance(arg, str) else arg for arg in record.args)
+    return True
+
+
+def _address_without_pans(address: str) -> str:
+    readable = unquote_plus(address)
+    masked = mask_pans(readable)
+    return address if masked == readable else quote(masked, safe="/?&=")
 
 
 def _briefly(send: Send) -> Send:

@@ -14,10 +14,13 @@ from starlette.routing import Match, Route
 from core import json_codec
 from core.database import DriverError, nothing_was_sent, outage
 from core.errors import DatabaseUnavailable, InvalidRequest, MethodNotAllowed, NotFound, OutcomeUnknown, PspError
+from domain.cards import mask_pans
 from routers.middleware import request_id_of
 
 _SECRET_FIELDS = frozenset(
-    {"password", "new_password", "refresh_token", "card", "number", "cvc", "apikey", "api_key", "secret", "webhookurl"}
+    {"password", "new_password", "refresh_token", "apikey", "api_key", "secret", "webhookurl"}
+    # Whoever mixes up the fields of a card sends its number or its security code as another one of them.
+    | {"card", "number", "cvc", "expmonth", "expyear", "holdername"}
 )
 _MAX_ECHO = 200
 
@@ -42,7 +45,7 @@ def problem(
 
 async def _psp_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, PspError)
-    detail = _shown(error.problems) if isinstance(error, InvalidRequest) else str(error)
+    detail = _shown(error.problems) if isinstance(error, InvalidRequest) else mask_pans(str(error))
     return problem(request_id_of(request.scope), error.status, error.code, detail, error.headers)
 
 
@@ -111,8 +114,11 @@ def _may_be_shown(one: dict[str, Any]) -> bool:
 
 
 def _json_value(value: object) -> Any:
-    if value is None or isinstance(value, bool | int):
-        return value if not isinstance(value, int) or abs(value) < 2**53 else _text(str(value)[:_MAX_ECHO])
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, int):
+        text = _text(str(value)[:_MAX_ECHO])
+        return value if abs(value) < 2**53 and text == str(value) else text
     if isinstance(value, Decimal):
         number = float(value)
         return number if math.isfinite(number) else str(value)[:_MAX_ECHO]
@@ -122,5 +128,5 @@ def _json_value(value: object) -> Any:
 
 
 def _text(text: str) -> str:
-    """Cut to a length worth reading; what is not valid Unicode is replaced."""
-    return text[:_MAX_ECHO].encode("utf-8", "replace").decode("utf-8")
+    """Without card numbers, cut to a length worth reading; what is not valid Unicode is replaced."""
+    return mask_pans(text)[:_MAX_ECHO].encode("utf-8", "replace").decode("utf-8")

@@ -69,7 +69,7 @@ class Cards:
             raise CardTokenExpired
         if token.claimed_by != used_for:
             raise CardTokenUsed
-        return token.card
+        return self._vault.renewed(caller.account_id, token.card)
 
     async def save(self, caller: Caller, customer_id: str, request: SaveCardRequest, key: str | None) -> Answer:
         """Keep a card for a customer. Raises NotFound, CardTokenUsed, CardTokenExpired."""

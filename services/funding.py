@@ -49,7 +49,7 @@ class Funding:
             saved = await self._cards.get(caller, request.card_id)
             if customer_id not in (None, saved.customer_id):
                 raise NotFound(f"Card '{request.card_id}' not found.")
-            customer_id, card = saved.customer_id, saved.card
+            customer_id, card = saved.customer_id, self._vault.renewed(caller.account_id, saved.card)
         if card is None and customer_id is None:
             return NOTHING
         if customer_id is not None:

@@ -22,6 +22,7 @@ from repositories.incoming_webhooks import IncomingWebhookRepository
 from repositories.payment_keys import PaymentKeyRepository
 from repositories.payments import PaymentRepository
 from repositories.refunds import RefundRepository
+from repositories.sealed_values import SealedValueRepository
 from repositories.sessions import SessionRepository
 from repositories.signals import SignalRepository
 from services.accounts import Accounts
@@ -35,6 +36,7 @@ from services.dashboard import Dashboards
 from services.delivery import Delivery
 from services.funding import Funding
 from services.incoming_webhooks import IncomingWebhooks
+from services.key_rotation import KeyRotation
 from services.payment_changes import PaymentChanges
 from services.payment_keys import PaymentKeys
 from services.payments import Payments
@@ -67,6 +69,7 @@ class Psp:
     processing: Processing
     publishing: Publishing
     delivery: Delivery
+    key_rotation: KeyRotation
 
 
 @asynccontextmanager
@@ -119,4 +122,5 @@ async def open_psp(settings: Settings, *, is_worker: bool) -> AsyncIterator[Psp]
                 [payment_rows.outbox, customer_rows.outbox], event_rows, refund_rows, delivery_rows, signals
             ),
             delivery=Delivery(delivery_rows, event_rows, account_rows, sender, sealer, settings.webhook_retry_schedule),
+            key_rotation=KeyRotation(SealedValueRepository(database), sealer),
         )
