@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import httpx
 import pymongo
@@ -15,7 +15,6 @@ from hypothesis.stateful import (
     RuleBasedStateMachine,
     initialize,
     invariant,
-    precondition,
     rule,
     run_state_machine_as_test,
 )
@@ -27,27 +26,52 @@ from tests.factories import Account, Psp, card
 from tests.scale import SEED, scaled
 from tests.system.money_model import BY_ID, SLOW, PaymentModel, RefundModel, major
 
+T = TypeVar("T")
 RUNS, STEPS = scaled((10, 30), (200, 30))
 DATABASE = "money_machine"
-PROMPT_CARDS = sorted(
-    {
-        "success_visa",
-        "success_amex",
-        "generic_decline",
-        "incorrect_cvc",
-        "balance_500",
-        "fraud_from_125",
-        "three_d_secure_required",
-        "three_d_secure_declined",
-        "bank_timeout",
-        "bank_unavailable_once",
-        "disputed",
-    }
-)
 WORKERS_FIELDS = ("outbox", "intents", "due_at", "version", "written_by", "lease_token", "lease_until")
+REUSED = (422, {"idempotency_key_reused"})
 WRONG = {"too exact": -1, "zero": -2}
+CHARGES = st.builds(
+    lambda *fields: Charge(*fields),
+    st.sampled_from(
+        [
+            None,
+            "success_visa",
+            "success_amex",
+            "disputed",
+            "generic_decline",
+            "incorrect_cvc",
+            "balance_500",
+            "fraud_from_125",
+            "three_d_secure_required",
+            "three_d_secure_declined",
+            "bank_timeout",
+            "bank_unavailable_once",
+            *sorted(SLOW),
+        ]
+    ),
+    st.integers(1, 60_000),
+    st.sampled_from(["USD", "USD", "JPY", "KWD"]),
+    st.booleans(),
+    st.sampled_from([False, False, True]),
+    st.booleans(),
+)
 SHARES = st.sampled_from(["default", "all", "part", "part", "one", "too much", "too exact", "zero"])
-CURRENCIES = st.sampled_from(["USD", "USD", "JPY", "KWD"])
+# What is drawn must not depend on how far the workers are, so a number is drawn, and stands for one of those there are.
+PICKS = st.integers(0, 5)
+APT = st.sampled_from([True, True, False])
+"""Whether to choose among the payments that may accept the command."""
+
+
+@dataclass(frozen=True)
+class Charge:
+    card_id: str | None
+    amount_minor: int
+    currency: str
+    manual: bool
+    by_token: bool
+    keyed: bool
 
 
 @dataclass(frozen=True)
@@ -58,6 +82,11 @@ class Done:
     body: dict[str, Any] | None
     key: str
     answer: httpx.Response
+
+
+def latest(found: list[T], pick: int) -> T | None:
+    """One of the last six; None where there are none."""
+    return found[-1 - pick % len(found)] if found else None
 
 
 @dataclass(frozen=True)
@@ -83,23 +112,23 @@ class MoneyMachine(RuleBasedStateMachine):
         self.keys = 0
         self.slow_cards = False
 
-    @initialize(tenth=st.integers(0, 9))
-    def begin(self, tenth: int) -> None:
-        """One run in ten waits for slow banks."""
-        self.slow_cards = tenth == 9
+    @initialize(tenth=st.integers(0, 9), charges=st.lists(CHARGES, min_size=2, max_size=5))
+    def begin(self, tenth: int, charges: list[Charge]) -> None:
+        """A few payments to work with. One run in ten waits for slow banks."""
         MoneyMachine.runs += 1
+        self.slow_cards = tenth == 9
+        for charge in charges:
+            self.make(charge)
 
     # Charging
 
-    @rule(
-        card_id=st.sampled_from([None, *PROMPT_CARDS, *sorted(SLOW)]),
-        amount_minor=st.integers(1, 60_000),
-        currency=CURRENCIES,
-        manual=st.booleans(),
-        by=st.sampled_from(["inline", "inline", "token"]),
-        keyed=st.booleans(),
-    )
-    def charge(self, card_id: str | None, amount_minor: int, currency: str, manual: bool, by: str, keyed: bool) -> None:
+    @rule(charge=CHARGES)
+    def charge(self, charge: Charge) -> None:
+        self.make(charge)
+
+    def make(self, charge: Charge) -> None:
+        """Send the charge, which is accepted whatever will become of it."""
+        card_id, amount_minor, currency = charge.card_id, charge.amount_minor, charge.currency
         if card_id in SLOW and not self.slow_cards:
             card_id = None
         scenario = BY_ID[card_id] if card_id is not None else None
@@ -108,11 +137,11 @@ class MoneyMachine(RuleBasedStateMachine):
             "paymentAmount": major(amount_minor, currency),
             "currency": currency,
         }
-        if manual:
+        if charge.manual:
             body["capture"] = "manual"
         if card_id is not None:
             typed = card(BY_ID[card_id].pan, cvc="1234" if card_id == "success_amex" else "123")
-            if by == "inline":
+            if not charge.by_token:
                 body["card"] = typed
             else:
                 made = self.post("/tokens", typed)
@@ -125,11 +154,13 @@ class MoneyMachine(RuleBasedStateMachine):
             if self.on_the_balance_card(currency) + amount_minor > balance_minor:
                 decline = scenario.decline
 
-        answer = self.command("/payments/charge", body, keyed)
+        answer = self.command("/payments/charge", body, charge.keyed)
 
         assert answer.status_code == 201, answer.text
         assert answer.json()["status"] == "pending"
-        self.payments.append(PaymentModel(answer.json()["id"], amount_minor, currency, manual, scenario, decline))
+        self.payments.append(
+            PaymentModel(answer.json()["id"], amount_minor, currency, charge.manual, scenario, decline)
+        )
         if "cardToken" in body:
             self.used_tokens.append(body["cardToken"])
         if balance_minor is not None:
@@ -147,10 +178,11 @@ class MoneyMachine(RuleBasedStateMachine):
                 held += one.captured_minor - one.refunded_minor
         return held
 
-    @precondition(lambda self: self.used_tokens)
-    @rule(data=st.data())
-    def charge_with_a_used_token(self, data: st.DataObject) -> None:
-        token = data.draw(st.sampled_from(self.used_tokens))
+    @rule(pick=PICKS)
+    def charge_with_a_used_token(self, pick: int) -> None:
+        token = latest(self.used_tokens, pick)
+        if token is None:
+            return
         body = {"customerName": "Grace", "paymentAmount": 5, "currency": "USD", "cardToken": token}
         self.refused(self.post("/payments/charge", body), 409, {"card_token_used"})
 
@@ -175,39 +207,38 @@ class MoneyMachine(RuleBasedStateMachine):
 
     # Commands on a payment
 
-    def some_payment(self, data: st.DataObject) -> PaymentModel:
-        """Any payment, the latest ones more often, since there is more to do with them."""
-        return self.payments[-1 - data.draw(st.integers(0, min(len(self.payments) - 1, 5)))]
+    def some_payment(self, pick: int, apt_for: Command | None = None) -> PaymentModel:
+        """One of the latest payments, or of those that may accept a command, where there are any."""
+        apt = [one for one in self.payments if apt_for and True in one.may_accept(apt_for) and not one.deleted]
+        found = latest(apt or self.payments, pick)
+        assert found is not None
+        return found
 
-    @precondition(lambda self: self.payments)
-    @rule(data=st.data(), succeeds=st.sampled_from([True, True, True, False]), keyed=st.booleans())
-    def authenticate(self, data: st.DataObject, succeeds: bool, keyed: bool) -> None:
-        payment = self.some_payment(data)
+    @rule(pick=PICKS, apt=APT, succeeds=st.sampled_from([True, True, True, False]), keyed=st.booleans())
+    def authenticate(self, pick: int, apt: bool, succeeds: bool, keyed: bool) -> None:
+        payment = self.some_payment(pick, Command.AUTHENTICATE if apt else None)
         body = {"result": "succeeded" if succeeds else "failed"}
         if self.moved(payment, Command.AUTHENTICATE, f"/payments/{payment.id}/authenticate", body, keyed):
             payment.authenticated = True
             payment.status = None if succeeds else Status.FAILED
             payment.failure_code = None if succeeds else "authentication_failed"
 
-    @precondition(lambda self: self.payments)
-    @rule(data=st.data(), keyed=st.booleans())
-    def cancel(self, data: st.DataObject, keyed: bool) -> None:
-        payment = self.some_payment(data)
+    @rule(pick=PICKS, apt=APT, keyed=st.booleans())
+    def cancel(self, pick: int, apt: bool, keyed: bool) -> None:
+        payment = self.some_payment(pick, Command.CANCEL if apt else None)
         if self.moved(payment, Command.CANCEL, f"/payments/{payment.id}/cancel", None, keyed):
             payment.status = Status.CANCELLED
 
-    @precondition(lambda self: self.payments)
-    @rule(data=st.data(), share=SHARES, keyed=st.booleans())
-    def capture(self, data: st.DataObject, share: str, keyed: bool) -> None:
-        payment = self.some_payment(data)
+    @rule(pick=PICKS, apt=APT, share=SHARES, keyed=st.booleans())
+    def capture(self, pick: int, apt: bool, share: str, keyed: bool) -> None:
+        payment = self.some_payment(pick, Command.CAPTURE if apt else None)
         amount_minor, body = self.share(payment, payment.amount_minor, share)
         if self.moved(payment, Command.CAPTURE, f"/payments/{payment.id}/capture", body, keyed, amount_minor):
             payment.status, payment.captured_minor = Status.COMPLETED, amount_minor
 
-    @precondition(lambda self: self.payments)
-    @rule(data=st.data(), share=SHARES, keyed=st.booleans())
-    def refund(self, data: st.DataObject, share: str, keyed: bool) -> None:
-        payment = self.some_payment(data)
+    @rule(pick=PICKS, apt=APT, share=SHARES, keyed=st.booleans())
+    def refund(self, pick: int, apt: bool, share: str, keyed: bool) -> None:
+        payment = self.some_payment(pick, Command.REFUND if apt else None)
         amount_minor, body = self.share(payment, payment.refundable_minor or payment.amount_minor, share)
         body = {"paymentId": payment.id, **(body or {})}
         answer = self.moved(payment, Command.REFUND, "/refunds", body, keyed, amount_minor)
@@ -269,10 +300,9 @@ class MoneyMachine(RuleBasedStateMachine):
             codes.add("amount_exceeded")
         return 409, codes
 
-    @precondition(lambda self: self.payments)
-    @rule(data=st.data(), details=st.sampled_from([None, "", "$ownerId", "Row 7"]))
-    def amend(self, data: st.DataObject, details: str | None) -> None:
-        payment = self.some_payment(data)
+    @rule(pick=PICKS, details=st.sampled_from([None, "", "$ownerId", "Row 7"]))
+    def amend(self, pick: int, details: str | None) -> None:
+        payment = self.some_payment(pick)
         answer = self.world.psp.patch(f"/payments/{payment.id}", json={"details": details}, headers=self.account.key)
         if payment.deleted:
             self.refused(answer, 404, {"not_found"})
@@ -280,11 +310,10 @@ class MoneyMachine(RuleBasedStateMachine):
         assert (answer.status_code, answer.json()["details"]) == (200, details)
         payment.amended = True
 
-    @precondition(lambda self: self.payments)
-    @rule(data=st.data(), sure=st.integers(0, 2))
-    def delete(self, data: st.DataObject, sure: int) -> None:
+    @rule(pick=PICKS, sure=st.integers(0, 2))
+    def delete(self, pick: int, sure: int) -> None:
         """One time in three, since there is little to do with what is deleted."""
-        payment = self.some_payment(data)
+        payment = self.some_payment(pick)
         if sure:
             return
         answer = self.world.psp.delete(f"/transactions/{payment.id}", headers=self.account.bearer)
@@ -300,11 +329,10 @@ class MoneyMachine(RuleBasedStateMachine):
             if row["status"] == "cancelled":
                 payment.status = Status.CANCELLED
 
-    @precondition(lambda self: self.payments)
-    @rule(data=st.data(), path=st.sampled_from(["capture", "cancel", "authenticate", "refunds", "delete", "get"]))
-    def interfere(self, data: st.DataObject, path: str) -> None:
+    @rule(pick=PICKS, path=st.sampled_from(["capture", "cancel", "authenticate", "refunds", "delete", "get"]))
+    def interfere(self, pick: int, path: str) -> None:
         """Another account cannot see it, let alone change it."""
-        payment = self.some_payment(data)
+        payment = self.some_payment(pick)
         url, before = f"/payments/{payment.id}", self.stored(payment)
         if path == "refunds":
             answer = self.world.psp.post("/refunds", json={"paymentId": payment.id}, headers=self.world.stranger.key)
@@ -323,33 +351,27 @@ class MoneyMachine(RuleBasedStateMachine):
 
     # Repetitions
 
-    @precondition(lambda self: self.done)
-    @rule(data=st.data())
-    def repeat(self, data: st.DataObject) -> None:
+    @rule(pick=PICKS)
+    def repeat(self, pick: int) -> None:
         """The first answer to the byte, whatever has become of the payment since."""
-        done = data.draw(st.sampled_from(self.done))
-        again = self.post(done.path, done.body, done.key)
-        assert (again.status_code, again.content) == (done.answer.status_code, done.answer.content)
-        assert again.headers["Idempotent-Replayed"] == "true"
+        done = latest(self.done, pick)
+        if done is not None:
+            again = self.post(done.path, done.body, done.key)
+            assert (again.status_code, again.content) == (done.answer.status_code, done.answer.content)
+            assert again.headers["Idempotent-Replayed"] == "true"
 
-    @precondition(lambda self: any(done.body and "paymentAmount" in done.body for done in self.done))
-    @rule(data=st.data())
-    def repeat_with_another_amount(self, data: st.DataObject) -> None:
-        charges = [done for done in self.done if done.body and "paymentAmount" in done.body]
-        done = data.draw(st.sampled_from(charges))
-        assert done.body is not None
-        body = {**done.body, "paymentAmount": 60_001}
-        self.refused(self.post(done.path, body, done.key), 422, {"idempotency_key_reused"})
+    @rule(pick=PICKS)
+    def repeat_a_charge_with_another_amount(self, pick: int) -> None:
+        done = latest([done for done in self.done if done.path == "/payments/charge"], pick)
+        if done is not None:
+            self.refused(self.post(done.path, {**(done.body or {}), "paymentAmount": 60_001}, done.key), *REUSED)
 
-    @precondition(lambda self: any(done.path == "/refunds" for done in self.done))
-    @rule(data=st.data())
-    def repeat_a_refund_on_another_payment(self, data: st.DataObject) -> None:
-        done = data.draw(st.sampled_from([done for done in self.done if done.path == "/refunds"]))
-        assert done.body is not None
-        other = self.some_payment(data)
-        if other.id != done.body["paymentId"]:
-            body = {**done.body, "paymentId": other.id}
-            self.refused(self.post(done.path, body, done.key), 422, {"idempotency_key_reused"})
+    @rule(pick=PICKS, pick_payment=PICKS)
+    def repeat_a_refund_on_another_payment(self, pick: int, pick_payment: int) -> None:
+        done = latest([done for done in self.done if done.path == "/refunds"], pick)
+        other = self.some_payment(pick_payment)
+        if done is not None and done.body is not None and other.id != done.body["paymentId"]:
+            self.refused(self.post(done.path, {**done.body, "paymentId": other.id}, done.key), *REUSED)
 
     # Waiting
 
