@@ -468,7 +468,7 @@ def test_whatever_is_asked_the_model_the_events_and_the_bank_agree(
     # Real processes are not in step with the machine, so what takes long says nothing, and no example is kept.
     profile = settings(
         max_examples=RUNS,
-        stateful_step_count=STEPS,
+        stateful_step_count=STEPS + 1,  # the beginning counts as one
         deadline=None,
         database=None,
         phases=(Phase.generate, Phase.shrink),
@@ -476,7 +476,7 @@ def test_whatever_is_asked_the_model_the_events_and_the_bank_agree(
         print_blob=False,
     )
     print(f"PROOF_SEED={SEED}")
-    run_state_machine_as_test(seed(SEED)(machine), settings=profile)
+    run_state_machine_as_test(seed(SEED)(machine), settings=profile, _min_steps=STEPS + 1)
     steps = MoneyMachine.steps - MoneyMachine.runs  # the beginning is none
     assert MoneyMachine.runs >= RUNS
     record_property("proof", f"money machine: {MoneyMachine.runs} runs, {steps} steps, PROOF_SEED={SEED}")
