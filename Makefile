@@ -3,13 +3,17 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test lint bench check clean
+.PHONY: run test prove lint bench check clean
 
 run: $(VENV)/.installed
 	@$(BIN)/python cli.py serve
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest
+
+# The same proofs of money movement as `make test`, at full length: PROOF_SEED repeats what was drawn.
+prove: $(VENV)/.installed-dev
+	PROOF=full $(BIN)/python -m pytest tests/system/test_money_machine.py tests/system/test_money_races.py
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
