@@ -16,7 +16,8 @@ from pymongo.collection import Collection
 from core import ids, json_codec
 from domain.money import EXPONENTS, to_minor
 from domain.payments import Payment, Status
-from repositories.payments import Claim, _claim_document, _to_document
+from repositories.claims import Claim, claim_document
+from repositories.payment_documents import to_document
 from schemas.payments import payment_view
 
 COMMON, OCCASIONAL = 0.5, 0.06
@@ -142,5 +143,5 @@ def _payment(draft: _Draft, owner_id: str, number: int) -> Payment:
 def _document(payment: Payment, chance: random.Random) -> dict[str, Any]:
     """As the collection holds a payment whose events are published, with the claim that its charge made."""
     answer = json_codec.dumps(payment_view(payment))
-    claim = _claim_document(Claim(payment.id, chance.randbytes(32), 201, answer))
-    return {**_to_document(payment), "outbox": [], "claim": claim}
+    claim = claim_document(Claim(payment.id, chance.randbytes(32), 201, answer))
+    return {**to_document(payment), "outbox": [], "claim": claim}
