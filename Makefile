@@ -1,15 +1,20 @@
-# `make run` serves, `make test` tests: each makes the virtual environment it needs and installs only what changed.
+# `make run` serves, `make test` tests, `make prove` tests money at length: each makes the virtual environment it needs and installs only what changed.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test lint bench check clean
+.PHONY: run test prove lint bench check clean
 
 run: $(VENV)/.installed
 	@$(BIN)/python cli.py serve
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest
+
+# What `make test` tries a little of, in full: PROOF_SEED=n repeats a run.
+prove: $(VENV)/.installed-dev
+	PROOF=full $(BIN)/python -m pytest --dist=load \
+		tests/system/test_money_machine.py tests/system/test_money_races.py tests/system/test_bank_faults.py
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

@@ -174,3 +174,11 @@ def start_server(
         yield start
     for name in set(names):
         mongo.drop_database(name)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """The figures of what was proved, and the seed that repeats them."""
+    for report in terminalreporter.getreports("passed"):
+        for name, figures in report.user_properties:
+            if name == "proof":
+                terminalreporter.write_line(f"Proved: {figures}")
