@@ -1,4 +1,5 @@
-# `make run` serves, `make test` tests, `make prove` tests money at length: each makes the virtual environment it needs and installs only what changed.
+# `make run` serves, `make test` tests, `make prove` tests money at length. Each makes the virtual environment that it
+# needs and installs only what changed.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -13,8 +14,7 @@ test: $(VENV)/.installed-dev
 
 # What `make test` tries a little of, in full: PROOF_SEED=n repeats a run.
 prove: $(VENV)/.installed-dev
-	PROOF=full $(BIN)/python -m pytest --dist=load \
-		tests/system/test_money_machine.py tests/system/test_money_races.py tests/system/test_bank_faults.py
+	PROOF=full $(BIN)/python -m pytest tests/system/test_money_machine.py tests/system/test_money_races.py tests/system/test_bank_faults.py
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
