@@ -1,4 +1,5 @@
-# `make run` serves, `make test` tests: each makes the virtual environment it needs and installs only what changed.
+# `make run` serves, `make test` tests, `make prove` tests money at length. Each makes the virtual environment that it
+# needs and installs only what changed.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -11,9 +12,9 @@ run: $(VENV)/.installed
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest
 
-# The same proofs of money movement as `make test`, at full length: PROOF_SEED repeats what was drawn.
+# What `make test` tries a little of, in full: PROOF_SEED=n repeats a run.
 prove: $(VENV)/.installed-dev
-	PROOF=full $(BIN)/python -m pytest tests/system/test_money_machine.py tests/system/test_money_races.py
+	PROOF=full $(BIN)/python -m pytest tests/system/test_money_machine.py tests/system/test_money_races.py tests/system/test_bank_faults.py
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
@@ -24,7 +25,7 @@ lint: $(VENV)/.installed-dev
 bench: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks
 
-check: lint test
+check: lint test prove
 
 clean:
 	rm -rf $(VENV)

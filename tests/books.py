@@ -25,12 +25,13 @@ HELD = ("payment.authorized", *TAKEN)
 RELEASED = ("payment.cancelled", "payment.expired")
 
 
-def wait_until_idle(database: Documents, *, published: bool = True) -> None:
-    """Until the workers have nothing to do: no payment is due, and no event waits to be published."""
+def wait_until_idle(database: Documents, owner_id: str | None = None, *, published: bool = True) -> None:
+    """Until workers have nothing to do for an account, or for any: no payment is due, and no event waits."""
+    of: Row = {} if owner_id is None else {"owner_id": owner_id}
     deadline = time.monotonic() + IDLE_S
     while True:
-        due = database["payments"].find_one({"due_at": {"$lte": datetime.now(UTC) + SOON}})
-        waits = database["payments"].find_one({"outbox.0": {"$exists": True}}) if published else None
+        due = database["payments"].find_one({**of, "due_at": {"$lte": datetime.now(UTC) + SOON}})
+        waits = database["payments"].find_one({**of, "outbox.0": {"$exists": True}}) if published else None
         if due is None and waits is None:
             return
         assert time.monotonic() < deadline, f"still at work after {IDLE_S} s: {due or waits}"

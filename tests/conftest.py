@@ -17,6 +17,7 @@ import pytest
 from core import embedded_mongo
 from tests.factories import Psp
 from tests.receiver import Receiver
+from tests.scale import SEED
 
 ROOT = Path(__file__).parent.parent
 READY_S = 60
@@ -174,3 +175,15 @@ def start_server(
         yield start
     for name in set(names):
         mongo.drop_database(name)
+
+
+def pytest_report_header() -> str:
+    return f"PROOF_SEED={SEED}"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """The figures of what was proved."""
+    for report in terminalreporter.getreports("passed"):
+        for name, figures in report.user_properties:
+            if name == "proof":
+                terminalreporter.write_line(f"Proved: {figures}")

@@ -6,7 +6,9 @@ from typing import TypeVar
 
 T = TypeVar("T")
 FULL = os.environ.get("PROOF") == "full"
-SEED = int(os.environ.get("PROOF_SEED") or secrets.randbelow(2**32))
+SEED = int(
+    os.environ.setdefault("PROOF_SEED", str(secrets.randbelow(2**32)))
+)  # for the processes that tests run in, too
 
 
 def scaled(quick: T, full: T) -> T:
