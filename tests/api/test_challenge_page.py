@@ -52,9 +52,8 @@ def title(answer: httpx.Response) -> str:
 def test_the_page_shows_what_is_paid_with_what_and_asks(psp: Psp, merchant: Account) -> None:
     payment = asked(psp, merchant, paymentAmount=1234.5, currency="EUR")
     assert payment["nextAction"]["type"] == "redirect"
-    assert payment["nextAction"]["url"].startswith(
-        f"{psp.client.base_url}/3ds/{payment['id']}/".replace("//3ds", "/3ds")
-    )
+    address = str(psp.client.base_url).rstrip("/")
+    assert payment["nextAction"]["url"].rsplit("/", 1)[0] == f"{address}/3ds/{payment['id']}"
 
     answer = page(psp, payment)
 
@@ -186,7 +185,14 @@ def test_what_is_no_answer_is_a_422_and_changes_nothing(psp: Psp, merchant: Acco
     payment = asked(psp, merchant)
     url = payment["nextAction"]["url"]
 
-    for data in ({}, {"answer": ""}, {"answer": "yes"}, {"answer": ["approve", "refuse", "x"]}, {"reply": "approve"}):
+    for data in (
+        {},
+        {"answer": ""},
+        {"answer": "yes"},
+        {"answer": ["approve", "refuse", "x"]},
+        {"reply": "approve"},
+        {"answer": "approve", "x": "1"},
+    ):
         answer = psp.client.post(url, data=data)
         assert (answer.status_code, answer.json()["code"]) == (422, "validation_error"), data
     json_body = psp.client.post(url, json={"answer": "approve"})
