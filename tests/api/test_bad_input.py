@@ -371,6 +371,19 @@ def test_what_is_no_amount_is_refused(send: Send, amount: str, currency: str, er
     assert (problem["type"], problem["loc"]) == (error, ["body", "paymentAmount"])
 
 
+@pytest.mark.parametrize("amount", ["1e99999999", "1e-99999999", "0." + "0" * 50_000 + "1", "5." + "0" * 50_000 + "1"])
+@pytest.mark.usefixtures("nothing_stored")
+def test_an_amount_that_cannot_be_written_down_is_refused_with_an_idempotency_key_too(
+    shared_psp: Psp, merchant: Account, payment_id: str, amount: str
+) -> None:
+    headers = {**JSON, **merchant.key, "Idempotency-Key": "amounts"}
+    refund = f'{{"paymentId": "{payment_id}", "amount": {amount}}}'
+
+    for path, body in ((f"/payments/{payment_id}/capture", f'{{"amount": {amount}}}'), ("/refunds", refund)):
+        (problem,) = problems(shared_psp.post(path, content=body, headers=headers))
+        assert problem["loc"] == ["body", "amount"]
+
+
 @pytest.mark.parametrize(
     ("amount", "currency", "major", "minor"),
     [
