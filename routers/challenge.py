@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Form
 from fastapi.responses import HTMLResponse, RedirectResponse
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 
 from core.errors import InvalidState
 from domain.money import to_major
@@ -54,6 +54,8 @@ _TITLES = {
 
 class ChallengeAnswer(BaseModel):
     """What the cardholder pressed."""
+
+    model_config = ConfigDict(extra="forbid")
 
     answer: Literal["approve", "refuse"]
 

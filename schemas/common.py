@@ -21,7 +21,7 @@ from pydantic_core import PydanticKnownError
 from yarl import URL
 
 from core.clock import rfc3339
-from domain.money import EXPONENTS
+from domain.money import EXPONENTS, MAX_AMOUNT_MINOR
 
 MAX_URL_LENGTH = 2048
 
@@ -69,6 +69,8 @@ def _number(value: object) -> Decimal:
     return number
 
 
+_MOST_DECIMALS = max(EXPONENTS.values())
+_MOST_DIGITS = len(str(MAX_AMOUNT_MINOR))
 _PLAIN_NUMBER = re.compile(r"[+-]?[0-9]{1,40}(\.[0-9]{1,40})?", re.ASCII)
 
 
@@ -84,7 +86,15 @@ def _number_in_url(value: object) -> object:
 def _positive(value: Decimal) -> Decimal:
     if value <= 0:
         raise PydanticKnownError("greater_than", {"gt": 0})
+    if not -_MOST_DECIMALS <= value.adjusted() < _MOST_DIGITS:
+        raise ValueError("no currency has such an amount")
     return value
+
+
+def canonical(amount: Decimal) -> str:
+    """One text for each amount, with all of its digits: 1.50 is 1.5."""
+    text = f"{amount:f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def _http_url(value: str) -> str:

@@ -1,9 +1,8 @@
 """Payment keys, as clients send and see them."""
 
 from decimal import Decimal
-from typing import Self
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, ValidationInfo, field_validator
 
 from domain import money
 from domain.payment_keys import PaymentKey
@@ -19,16 +18,19 @@ class PaymentKeyRequest(RequestModel):
     max_uses: int | None = Field(
         1, ge=1, le=1_000_000, strict=True, description="How many payments it opens; null for any number", examples=[1]
     )
-    amount: PositiveAmount | None = Field(None, description="Where set, it opens payments of just this amount")
+    # Before the amount, whose decimals depend on it.
     currency: CurrencyCode | None = None
+    amount: PositiveAmount | None = Field(None, description="Where set, it opens payments of just this amount")
 
-    @model_validator(mode="after")
-    def _amount_has_a_currency(self) -> Self:
-        if self.amount is not None:
-            if self.currency is None:
+    @field_validator("amount")
+    @classmethod
+    def _fits_the_currency(cls, value: Decimal | None, info: ValidationInfo) -> Decimal | None:
+        if value is not None and "currency" in info.data:  # where it is not, that is told already
+            currency: str | None = info.data["currency"]
+            if currency is None:
                 raise ValueError("an amount needs a currency")
-            money.to_minor(self.amount, self.currency)
-        return self
+            money.to_minor(value, currency)
+        return value
 
     @property
     def amount_minor(self) -> int | None:

@@ -28,6 +28,7 @@ from schemas.common import (
     Reference,
     RequestModel,
     ResponseModel,
+    canonical,
     example,
 )
 from schemas.refunds import FailureOut, RefundOut, failure_view, refund_view
@@ -218,7 +219,7 @@ class CaptureRequest(RequestModel):
     amount: PositiveAmount | None = None
 
     def fingerprint_source(self) -> dict[str, Any]:
-        return {} if self.amount is None else {"amount": str(self.amount.normalize())}
+        return {} if self.amount is None else {"amount": canonical(self.amount)}
 
 
 class AuthenticationResult(RequestModel):

@@ -7,7 +7,7 @@ from pydantic import ConfigDict, Field
 from core.clock import rfc3339
 from domain import money
 from domain.payments import Failure, Payment, Refund, RefundStatus
-from schemas.common import Moment, ObjectId, PositiveAmount, RequestModel, ResponseModel, example
+from schemas.common import Moment, ObjectId, PositiveAmount, RequestModel, ResponseModel, canonical, example
 
 
 class RefundRequest(RequestModel):
@@ -24,7 +24,7 @@ class RefundRequest(RequestModel):
     reason: str | None = Field(None, max_length=255, examples=["Row 7 was double booked"])
 
     def fingerprint_source(self) -> dict[str, Any]:
-        amount = None if self.amount is None else str(self.amount.normalize())
+        amount = None if self.amount is None else canonical(self.amount)
         fields = {"payment_id": self.payment_id, "amount": amount, "reason": self.reason}
         return {name: value for name, value in fields.items() if value is not None}
 

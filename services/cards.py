@@ -78,6 +78,10 @@ class Cards:
             card_id = ids.derived("card", caller.account_id, _SAVE_ROUTE, key)
             fields = {"customer_id": customer_id, **request.fingerprint_source()}
             asked = fingerprint_of(self._hash_key, fields)
+            # Before anything is used up: a refusal changes nothing, and a card token can be used once.
+            first = await self._cards.claim_of(card_id)
+            if first is not None:
+                return replay(first, asked)
         try:
             await self._customers.get(caller, customer_id)
             card = (

@@ -1,6 +1,7 @@
 """Charging: accepting a payment, which is one insert."""
 
 import asyncio
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 
@@ -8,6 +9,7 @@ from core import clock, ids
 from core.errors import Forbidden, PaymentKeyUsedUp, PspError
 from domain import payments as rules
 from domain.money import to_major
+from domain.payment_keys import PaymentKey
 from domain.payments import Payment, Status
 from repositories.claims import Claim
 from repositories.outbox import OutboxEvent
@@ -86,15 +88,21 @@ class Charging:
         base_url: str,
     ) -> Answer:
         _require_what_the_key_opens(caller, request, customer_id)
+        # Before anything is used up: a refusal changes nothing, and a card token can be used once.
+        if request.card_token is not None and asked is not None:
+            first = await self._payments.claim_of(payment_id)
+            if first is not None:
+                return replay(first, asked)
+        uses = await self._uses_left(caller.payment_key) if caller.payment_key else None
         source = await self._funding.source(caller, request, customer_id, payment_id, base_url)
         payment = self._new_payment(payment_id, caller, request, source)
         events = outbox(rules.create(payment))
         body = events[0].data
         claim = Claim(payment_id, asked, 201, body) if asked is not None else None
-        if caller.payment_key is None or caller.payment_key.max_uses is None:
+        if uses is None:
             inserted = await self._payments.insert(payment, events, claim)
         else:
-            inserted = await self._use_key(payment, events, claim, caller.payment_key.max_uses)
+            inserted = await self._use_key(payment, events, claim, uses)
         if not inserted:
             assert asked is not None, "a random id exists twice"
             return replay(await self._payments.claim_of(payment_id), asked)
@@ -102,15 +110,22 @@ class Charging:
         self._signals.payment_due(self._processing_delay.total_seconds())
         return Answer(201, body)
 
-    async def _use_key(self, payment: Payment, events: tuple[OutboxEvent, ...], claim: Claim | None, uses: int) -> bool:
+    async def _uses_left(self, key: PaymentKey) -> range | None:
+        """The uses that a payment key has left; None for one without a limit. Raises PaymentKeyUsedUp."""
+        if key.max_uses is None:
+            return None
+        left = range(await self._payments.uses_of_key(key.id) + 1, key.max_uses + 1)
+        if not left:
+            raise PaymentKeyUsedUp
+        return left
+
+    async def _use_key(
+        self, payment: Payment, events: tuple[OutboxEvent, ...], claim: Claim | None, uses: range
+    ) -> bool:
         """Insert as the next use of a payment key: the insert itself uses it up, so no two payments have the same."""
-        assert payment.payment_key_id is not None
-        use = await self._payments.uses_of_key(payment.payment_key_id) + 1
-        while use <= uses:
-            try:
+        for use in uses:
+            with suppress(KeyUseTaken):
                 return await self._payments.insert(replace(payment, payment_key_use=use), events, claim)
-            except KeyUseTaken:
-                use += 1
         raise PaymentKeyUsedUp
 
     def _new_payment(self, payment_id: str, caller: Caller, request: ChargeFields, source: Source) -> Payment:

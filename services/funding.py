@@ -23,9 +23,6 @@ class Source:
     """Where 3-D Secure asks the cardholder, where the card's issuer wants that."""
 
 
-NOTHING = Source()
-
-
 class Funding:
     def __init__(self, vault: CardVault, cards: Cards, customers: Customers, challenges: Challenges):
         self._vault = vault
@@ -41,18 +38,17 @@ class Funding:
         Raises NotFound, CardTokenUsed, CardTokenExpired.
         """
         card, customer_name = None, ""
-        if request.card is not None:
-            card = self._vault.seal(caller.account_id, request.card.details())
-        elif request.card_token is not None:
-            card = await self._cards.claim(caller, request.card_token, payment_id)
-        elif request.card_id is not None:
+        if request.card_id is not None:
             saved = await self._cards.get(caller, request.card_id)
             if customer_id not in (None, saved.customer_id):
                 raise NotFound(f"Card '{request.card_id}' not found.")
             customer_id, card = saved.customer_id, self._vault.renewed(caller.account_id, saved.card)
-        if card is None and customer_id is None:
-            return NOTHING
         if customer_id is not None:
             customer_name = (await self._customers.get(caller, customer_id)).name
+        if request.card is not None:
+            card = self._vault.seal(caller.account_id, request.card.details())
+        elif request.card_token is not None:
+            # The last thing that can be refused, since it uses the token up.
+            card = await self._cards.claim(caller, request.card_token, payment_id)
         asks = card is not None and card.challenges
         return Source(card, customer_id, customer_name, self._challenges.url(base_url, payment_id) if asks else None)

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from pymongo.database import Database
 
 from core import json_codec
+from routers.roles import ROLE_TABLE, Needs
 from tests.factories import API, PASSWORD, Account, Psp
 
 JSON = {"Content-Type": "application/json"}
@@ -27,6 +29,16 @@ CHARGE = {
     "metadata": {"a": "b"},
     "capture": "automatic",
 }
+CARD = {"number": "4242424242424242", "expMonth": 12, "expYear": 2040, "cvc": "123", "holderName": "Grace Hopper"}
+CUSTOMER = {
+    "name": "Ada",
+    "email": "ada@example.com",
+    "phone": "020 7946 0018",
+    "country": "GB",
+    "description": "d",
+    "metadata": {"a": "b"},
+}
+CUSTOMER_CHARGE = {**CHARGE, "card": CARD}
 # Route, a body that it takes, and the fields that it cannot do without.
 ROUTES: Mapping[str, tuple[dict[str, Any], set[str]]] = {
     "POST /users/register": (REGISTER, {"name", "email", "password"}),
@@ -37,10 +49,26 @@ ROUTES: Mapping[str, tuple[dict[str, Any], set[str]]] = {
     "POST /payments/charge": (CHARGE, {"customerName", "paymentAmount", "currency"}),
     "PATCH /payments/{id}": ({"details": "d", "reference": "r", "metadata": {"a": "b"}}, set()),
     "POST /payments/{id}/cancel": ({}, set()),
+    "POST /payments/{id}/capture": ({"amount": 5}, set()),
+    "POST /payments/{id}/authenticate": ({"result": "failed"}, set()),
+    "POST /refunds": ({"paymentId": "{id}", "amount": 5, "reason": "r"}, {"paymentId"}),
+    "POST /tokens": (CARD, {"number", "expMonth", "expYear", "cvc"}),
+    "POST /payment-keys": ({"expiresIn": 60, "maxUses": 1, "amount": 5, "currency": "USD"}, set()),
+    "POST /customers": (CUSTOMER, {"name"}),
+    "PUT /customers/{customer}": (CUSTOMER, {"name"}),
+    "PATCH /customers/{customer}": (CUSTOMER, set()),
+    "POST /customers/{customer}/cards": ({"card": CARD}, set()),
+    "POST /customers/{customer}/payments": (CUSTOMER_CHARGE, {"paymentAmount", "currency"}),
     "POST /webhook-receive": ({"id": "evt_1", "event": "x", "data": {}}, set()),
 }
 VALIDATED = [route for route in ROUTES if route != "POST /webhook-receive"]  # that one asks for a signature first
-FIELDS = [(route, field) for route in VALIDATED for field in ROUTES[route][0]]
+BODY_OPTIONAL = ("POST /payments/{id}/capture", "POST /payments/{id}/authenticate")
+FIELDS = [
+    *((route, field) for route in VALIDATED for field in ROUTES[route][0]),
+    *(("POST /payments/charge", field) for field in ("card", "cardToken", "cardId", "customerId")),
+    *(("POST /customers/{customer}/payments", field) for field in ("cardToken", "cardId")),
+    ("POST /customers/{customer}/cards", "cardToken"),
+]
 
 Send = Callable[[str, bytes], httpx.Response]
 
@@ -52,22 +80,43 @@ def payment_id(patient_psp: Psp, merchant: Account) -> str:
 
 
 @pytest.fixture(scope="module")
-def send(shared_psp: Psp, merchant: Account, root: dict[str, str], payment_id: str) -> Send:
-    """Send a body with every credential that any route wants."""
+def customer_id(shared_psp: Psp, merchant: Account) -> str:
+    customer_id: str = shared_psp.post("/customers", json=CUSTOMER, headers=merchant.key).json()["id"]
+    return customer_id
+
+
+@pytest.fixture(scope="module")
+def send(shared_psp: Psp, merchant: Account, root: dict[str, str], payment_id: str, customer_id: str) -> Send:
+    """Send a body with every credential that the route wants. `{id}` in path or body is a payment of the merchant's."""
 
     def send(route: str, body: bytes) -> httpx.Response:
-        method, path = route.format(id=payment_id).split()
-        return shared_psp.client.request(method, API + path, content=body, headers={**JSON, **merchant.key, **root})
+        method, path = route.format(id=payment_id, customer=customer_id).split()
+        # Where key and token must be of one account, the system_admin's token is none of them.
+        either = path.startswith(("/customers", "/refunds", "/payment-keys"))
+        headers = {**JSON, **merchant.key, **({} if either else root)}
+        content = body.replace(b"{id}", payment_id.encode())
+        return shared_psp.client.request(method, API + path, content=content, headers=headers)
 
     return send
 
 
 @pytest.fixture
-def nothing_stored(database: Database[Any], payment_id: str) -> Iterator[None]:
+def nothing_stored(database: Database[Any], payment_id: str, customer_id: str) -> Iterator[None]:
+    counted = (
+        "users",
+        "sessions",
+        "payments",
+        "incoming_webhooks",
+        "customers",
+        "cards",
+        "card_tokens",
+        "payment_keys",
+    )
+
     def state() -> tuple[object, ...]:
-        counted = ("users", "sessions", "payments", "incoming_webhooks")
         payment = database.payments.find_one({"_id": payment_id}, {"outbox": 0})
-        return (*(database[name].count_documents({}) for name in counted), payment)
+        customer = database.customers.find_one({"_id": customer_id}, {"outbox": 0})
+        return (*(database[name].count_documents({}) for name in counted), payment, customer)
 
     before = state()
     yield
@@ -160,7 +209,7 @@ def test_a_body_that_is_no_object_is_a_422_and_not_echoed(send: Send, body: byte
 @pytest.mark.usefixtures("nothing_stored")
 def test_a_body_that_is_not_there_is_missing(send: Send, body: bytes) -> None:
     for route in VALIDATED:
-        if ROUTES[route][0]:
+        if ROUTES[route][0] and route not in BODY_OPTIONAL:
             (problem,) = problems(send(route, body))
             assert (problem["loc"], problem.get("input")) == (["body"], None), route
 
@@ -178,6 +227,8 @@ WRONG = {
     "huge": b"1" + b"0" * 30,
     "huge and negative": b"-1" + b"0" * 300,
     "endless": b"1e999999",
+    "beyond what decimals are": b"1e99999999",
+    "below what decimals are": b"1e-99999999",
     "very small": b"1e-999999",
     "many decimals": b"100.10000000000000001",
 }
@@ -238,6 +289,19 @@ def test_a_field_that_is_unknown_is_refused_and_not_echoed(send: Send, name: str
         ("POST /users/refresh", {"refresh_token": SECRET * 100}),
         ("POST /users/refresh", {"refreshToken": SECRET}),
         ("POST /payments/charge", {**CHARGE, "card": {"number": SECRET}}),
+        ("POST /payments/charge", {**CHARGE, "crad": {"number": SECRET}}),
+        ("POST /payments/charge", {**CHARGE, "card": SECRET}),
+        ("POST /payments/charge", {**CHARGE, "card": {**CARD, "cvc": SECRET}}),
+        ("POST /payments/charge", {**CHARGE, "card": {**CARD, "expYear": SECRET}}),
+        ("POST /customers/{customer}/payments", {**CUSTOMER_CHARGE, "card": {**CARD, "number": [SECRET]}}),
+        ("POST /customers/{customer}/cards", {"card": {**CARD, "cvv": SECRET}}),
+        ("POST /customers/{customer}/cards", {"cardToken": 5, "number": SECRET}),
+        ("POST /tokens", {**CARD, "number": SECRET}),
+        ("POST /tokens", {**CARD, "cvc": SECRET}),
+        ("POST /tokens", {**CARD, "expMonth": SECRET}),
+        ("POST /tokens", {**CARD, "expYear": SECRET}),
+        ("POST /tokens", {**CARD, "holderName": SECRET * 20}),
+        ("POST /tokens", {"number": SECRET}),
         ("POST /payments/charge", {**CHARGE, "webhookUrl": f"ftp://user:{SECRET}@example.com"}),
         ("POST /payments/charge", {**CHARGE, "webhookUrl": f"http://user:{SECRET}@example.com"}),
         ("POST /payments/charge", {**CHARGE, "webhookUrl": f"http://[{SECRET}]@example.com"}),
@@ -305,6 +369,19 @@ def test_what_is_no_amount_is_refused(send: Send, amount: str, currency: str, er
 
     (problem,) = problems(answer)
     assert (problem["type"], problem["loc"]) == (error, ["body", "paymentAmount"])
+
+
+@pytest.mark.parametrize("amount", ["1e99999999", "1e-99999999", "0." + "0" * 50_000 + "1", "5." + "0" * 50_000 + "1"])
+@pytest.mark.usefixtures("nothing_stored")
+def test_an_amount_that_cannot_be_written_down_is_refused_with_an_idempotency_key_too(
+    shared_psp: Psp, merchant: Account, payment_id: str, amount: str
+) -> None:
+    headers = {**JSON, **merchant.key, "Idempotency-Key": "amounts"}
+    refund = f'{{"paymentId": "{payment_id}", "amount": {amount}}}'
+
+    for path, body in ((f"/payments/{payment_id}/capture", f'{{"amount": {amount}}}'), ("/refunds", refund)):
+        (problem,) = problems(shared_psp.post(path, content=body, headers=headers))
+        assert problem["loc"] == ["body", "amount"]
 
 
 @pytest.mark.parametrize(
@@ -518,6 +595,56 @@ def test_a_file_is_no_user_name(shared_psp: Psp) -> None:
     )
 
     assert {problem["loc"][-1] for problem in found} == {"username", "password"}
+
+
+# Addresses.
+
+LISTS = (
+    "/refunds",
+    "/payment-keys",
+    "/customers",
+    "/customers/{customer}/cards",
+    "/customers/{customer}/payments",
+)
+QUERY_VALUES = ("", "\0", "$ne", "-1", "9" * 400, "NaN", "W10", "eyJ9", "\u0664", "x" * 3000, "\udcff")
+PARTS_OF_PATHS = ("%00", "%FF", "%ED%A0%80", "$ne", "%7B%7D", "%20", "%2E%2E%2F", "\u00e9", "null", "x" * 3000)
+
+
+@pytest.mark.parametrize("name", ["limit", "cursor", "status", "paymentId", "name", "email", "phone", "x"])
+@pytest.mark.parametrize("value", QUERY_VALUES)
+def test_no_value_in_a_lists_query_is_our_fault(
+    shared_psp: Psp, merchant: Account, customer_id: str, name: str, value: str
+) -> None:
+    for path in LISTS:
+        answer = shared_psp.get(
+            path.format(customer=customer_id),
+            params={name: value.encode("utf-8", "surrogateescape")},  # type: ignore[arg-type]
+            headers=merchant.key,
+        )
+
+        assert answer.status_code in (200, 422), (path, answer.text)
+        json_codec.loads(answer.content)
+
+
+@pytest.mark.parametrize("part", PARTS_OF_PATHS)
+@pytest.mark.parametrize("route", [route for route in ROLE_TABLE if "{" in route[1]], ids=" ".join)
+def test_no_part_of_a_path_is_our_fault(
+    shared_psp: Psp, merchant: Account, root: dict[str, str], route: tuple[str, str], part: str
+) -> None:
+    """Nobody has such an id: it is missing, or what was sent with it is refused."""
+    method, path = route
+    token = merchant.bearer if ROLE_TABLE[route].needs is Needs.EITHER else root
+    body = next((good for name, (good, _) in ROUTES.items() if name.split("/")[-1] == path.split("/")[-1]), {})
+
+    answer = shared_psp.client.request(
+        method,
+        re.sub(r"\{\w+\}", part, path),
+        headers={**merchant.key, **token},
+        **({"json": body} if method in ("POST", "PUT", "PATCH") else {}),
+    )
+
+    assert answer.status_code in (400, 404, 405, 415, 422), answer.text
+    assert {"detail", "code", "requestId"} == answer.json().keys()
 
 
 # Everything else that somebody may think of.
