@@ -6,13 +6,14 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Form
 from fastapi.responses import HTMLResponse, RedirectResponse
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 
 from core.errors import InvalidState, NotFound
 from domain.money import to_major
 from domain.payments import Payment, Status
 from routers.dependencies import PspDep
 from routers.route import PspRoute, documented
+from schemas.common import example
 
 router = APIRouter(prefix="/3ds", route_class=PspRoute, tags=["3-D Secure"])
 
@@ -54,6 +55,8 @@ _TITLES = {
 
 class ChallengeAnswer(BaseModel):
     """What the cardholder pressed."""
+
+    model_config = ConfigDict(json_schema_extra=example({"answer": "approve"}))
 
     answer: Literal["approve", "refuse"]
 
