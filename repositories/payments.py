@@ -301,11 +301,14 @@ def _compare_and_set(write: Write) -> tuple[Document, Document]:
     update: Document = {"$set": changed}
     if removed:
         update["$unset"] = removed
+    condition: Document = {"_id": write.before.id, "version": write.before.version}
     pushes: Document = {}
     if write.outbox:
         pushes["outbox"] = {"$each": [outbox_document(event) for event in write.outbox]}
     if write.claim is not None:
         pushes["claims"] = claim_document(write.claim)
+        # The unique index tells claims of two payments apart, and nothing inside of one.
+        condition["claims.id"] = {"$ne": write.claim.id}
     if pushes:
         update["$push"] = pushes
-    return {"_id": write.before.id, "version": write.before.version}, update
+    return condition, update

@@ -6,16 +6,15 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Form
 from fastapi.responses import HTMLResponse, RedirectResponse
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
-from core.errors import InvalidState, NotFound
+from core.errors import InvalidState
 from domain.money import to_major
 from domain.payments import Payment, Status
 from routers.dependencies import PspDep
-from routers.route import PspRoute, documented
-from schemas.common import example
+from routers.route import PspRoute
 
-router = APIRouter(prefix="/3ds", route_class=PspRoute, tags=["3-D Secure"])
+router = APIRouter(prefix="/3ds", route_class=PspRoute, include_in_schema=False)
 
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; "
@@ -56,18 +55,16 @@ _TITLES = {
 class ChallengeAnswer(BaseModel):
     """What the cardholder pressed."""
 
-    model_config = ConfigDict(json_schema_extra=example({"answer": "approve"}))
-
     answer: Literal["approve", "refuse"]
 
 
-@router.get("/{payment_id}/{proof}", response_class=HTMLResponse, responses=documented(NotFound))
+@router.get("/{payment_id}/{proof}", response_class=HTMLResponse)
 async def challenge_page(psp: PspDep, payment_id: str, proof: str) -> HTMLResponse:
     """The page that `nextAction.url` of a payment leads to."""
     return _page(await psp.payments.challenged(payment_id, proof))
 
 
-@router.post("/{payment_id}/{proof}", response_class=RedirectResponse, status_code=303, responses=documented(NotFound))
+@router.post("/{payment_id}/{proof}", response_class=RedirectResponse, status_code=303)
 async def answer_challenge(
     psp: PspDep, payment_id: str, proof: str, form: Annotated[ChallengeAnswer, Form()]
 ) -> RedirectResponse:

@@ -39,7 +39,6 @@ TAGS = [
     {"name": "Refunds", "description": "Giving money back. `X-API-Key` or a token."},
     {"name": "Cards", "description": "Card tokens, and the saved cards of customers."},
     {"name": "Payment keys", "description": "Publishable keys that open charges and nothing else."},
-    {"name": "3-D Secure", "description": "The page where a cardholder approves or refuses."},
     {"name": "Customers", "description": "Whom a merchant charges. `X-API-Key` or a token."},
     {"name": "Test cards", "description": "What the bank simulator does with which card."},
     {"name": "Webhooks", "description": "What others send to an account. `X-API-Key` and a signature."},
@@ -116,7 +115,7 @@ def _document(app: FastAPI) -> dict[str, Any]:
     document = get_openapi(title=app.title, version=app.version, description=DESCRIPTION, routes=app.routes, tags=TAGS)
     document["components"]["securitySchemes"] = _SCHEMES
     for route in app.routes:
-        if isinstance(route, PspRoute):
+        if isinstance(route, PspRoute) and route.include_in_schema:
             _describe(document["paths"][route.path_format][route.only_method.lower()], route)
     document["components"]["schemas"].pop("HTTPValidationError", None)
     document["components"]["schemas"].pop("ValidationError", None)

@@ -139,6 +139,7 @@ def test_the_role_table_is_that_of_the_contract() -> None:
         "POST /users/login",
         "POST /auth/token",
         "POST /users/refresh",
+        "GET /bank/scenarios",
         "GET /3ds/{payment_id}/{proof}",
         "POST /3ds/{payment_id}/{proof}",
     }

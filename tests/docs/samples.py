@@ -11,9 +11,7 @@ import httpx
 
 from routers.roles import ROLE_TABLE, Access, Needs
 from tests.docs.markdown import RouteSection
-from tests.factories import PASSWORD, Account, Psp, card
-
-THREE_D_SECURE = "4000000000003220"
+from tests.factories import NEEDS_3DS, PASSWORD, Account, Psp, card
 
 
 def send(psp: Psp, part: RouteSection) -> httpx.Response:
@@ -80,7 +78,7 @@ def _payment(psp: Psp, account: Account, part: RouteSection, card_id: str | None
     if part.path.endswith("/capture"):
         fields["capture"] = "manual"
     if part.path.endswith("/authenticate") or part.path.startswith("/3ds"):
-        fields["card"] = card(THREE_D_SECURE)
+        fields["card"] = card(NEEDS_3DS)
     stops_it = part.path.endswith("/cancel") or part.method == "DELETE"
     made: dict[str, Any] = psp.charge(account, {} if stops_it else {"Prefer": "wait=10"}, **fields).json()
     return made

@@ -143,6 +143,8 @@ def test_the_errors_texts_are_the_applications(part: RouteSection) -> None:
 
 @each_section
 def test_the_errors_are_those_of_the_openapi_document(part: RouteSection) -> None:
+    if not route(part).include_in_schema:  # a page, which is for people
+        return
     responses = app.openapi()["paths"][part.path][part.method.lower()]["responses"]
     in_openapi = {
         (int(status), error_code)
