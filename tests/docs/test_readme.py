@@ -13,6 +13,7 @@ from tests.conftest import Server, free_port
 from tests.docs.markdown import ROOT, blocks, code, read, rows, section
 
 WALK = section(read("README.md"), "## A five-minute walk")
+MORE = section(read("README.md"), "## Decline a card, ask for 3-D Secure, give money back")
 PAGES = sorted(
     [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("docs/decisions/*.md")], key=lambda page: page.name
 )
@@ -20,8 +21,8 @@ PAGES = sorted(
 
 @pytest.fixture(scope="module")
 def printed(server: Server) -> str:
-    """What the walk printed, its blocks run one after the other in one shell, as they are pasted."""
-    script = "\n".join(blocks(WALK, "bash"))
+    """What the walk and the section after it printed, their blocks run one after the other in one shell, as pasted."""
+    script = "\n".join([*blocks(WALK, "bash"), *blocks(MORE, "bash")])
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(
         ["bash", "-eu", "-o", "pipefail", "-c", script],
@@ -53,6 +54,17 @@ def test_the_walk_ends_with_the_webhooks_that_the_readme_shows(printed: str) -> 
     assert told(printed) == told(shown)
     assert len(told(shown)) == 3
     assert "X-Signature and Standard Webhooks)" in printed
+
+
+def test_what_follows_the_walk_shows_what_it_promises(printed: str) -> None:
+    assert "'declineCode': 'insufficient_funds'" in printed
+    assert re.search(r"'url': 'http://[^']+/3ds/txn_\w+/\w+'", printed)
+    assert '"status":"processing"' in printed
+    (refund,) = re.findall(r'^\{"id":"re_.*$', printed, re.MULTILINE)
+    assert '"status":"pending"' in refund
+    last = printed.splitlines()[-1]
+    assert '"status":"partially_refunded"' in last
+    assert '"amountRefunded":40.0' in last
 
 
 def test_the_walks_only_knobs_are_the_two_that_it_names() -> None:

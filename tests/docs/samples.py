@@ -1,0 +1,94 @@
+"""Sending the documented requests to a running server, each with an account and objects of its own."""
+
+import hmac
+import json
+import secrets
+import time
+from typing import Any
+from urllib.parse import urlencode
+
+import httpx
+
+from routers.roles import ROLE_TABLE, Access, Needs
+from tests.docs.markdown import RouteSection
+from tests.factories import NEEDS_3DS, PASSWORD, Account, Psp, card
+
+
+def send(psp: Psp, part: RouteSection) -> httpx.Response:
+    """The sample request of a section, in which only ids, credentials and signatures are others."""
+    account = psp.register()
+    ids = _objects(psp, account, part)
+    sample, headers = part.request, dict(part.request.headers)
+    if "Authorization" in headers:
+        opens_for_all = ROLE_TABLE[part.method, part.path].roles == Access(Needs.TOKEN).roles
+        headers |= account.bearer if opens_for_all else psp.root()
+    if "X-API-Key" in headers:
+        headers |= account.key
+    body = _body(account, part, ids)
+    if "X-Signature" in headers:
+        headers["X-Signature"] = hmac.new(account.webhook_secret.encode(), body, "sha256").hexdigest()
+    params = {name: ids["payment_id"] if name == "paymentId" else value for name, value in sample.query.items()}
+    return psp.client.request(part.method, part.path.format_map(ids), params=params, headers=headers, content=body)
+
+
+def _body(account: Account, part: RouteSection, ids: dict[str, str]) -> bytes:
+    sample = part.request
+    if part.path.endswith("/auth/token"):
+        return urlencode({**sample.form, "username": account.email, "password": PASSWORD}).encode()
+    if not sample.body or sample.headers["Content-Type"] != "application/json":
+        return sample.body.encode()
+    own: dict[str, Any] = {"refresh_token": account.refresh_token, "password": PASSWORD, "email": account.email}
+    if part.path.endswith("/register"):
+        own["email"] = f"{secrets.token_hex(8)}@example.com"
+    if "customers" in part.path:
+        own["email"] = sample.json.get("email")
+    own |= {"paymentId": ids.get("payment_id"), "cardId": ids.get("card_id")}
+    replaced = {name: own[name] for name in sample.json.keys() & own.keys()}
+    return json.dumps({**sample.json, **replaced}).encode() if replaced else sample.body.encode()
+
+
+def _objects(psp: Psp, account: Account, part: RouteSection) -> dict[str, str]:
+    """What the path and the body of the request name, in the state in which the request makes sense."""
+    ids = {"user_id": account.id, "resource": "transactions"}
+    if "/customers" in part.path:
+        made = psp.post("/customers", json={"name": "Grace Hopper"}, headers=account.key)
+        ids["customer_id"] = made.json()["id"]
+        saved = psp.post(f"/customers/{made.json()['id']}/cards", json={"card": card()}, headers=account.key)
+        ids["card_id"] = saved.json()["id"]
+    if part.path.startswith("/3ds"):
+        challenge = _payment(psp, account, part)["nextAction"]["url"]
+        ids["payment_id"], ids["proof"] = challenge.split("/")[-2:]
+    elif any(word in part.path for word in ("/payments", "/refunds", "/{resource}")):
+        ids["payment_id"] = ids["resource_id"] = _payment(psp, account, part, ids.get("card_id"))["id"]
+    if "/refunds" in part.path and part.method == "GET":
+        ids["refund_id"] = _listed_refund(psp, account, ids["payment_id"])
+    if "/payment-keys" in part.path:
+        made = psp.post("/payment-keys", json={"amount": 1, "currency": "USD"}, headers=account.key)
+        ids["payment_key_id"] = made.json()["id"]
+    return ids
+
+
+def _payment(psp: Psp, account: Account, part: RouteSection, card_id: str | None = None) -> dict[str, Any]:
+    """A payment for this request: with a card where the sample shows one, and at rest but for what stops it."""
+    fields: dict[str, Any] = {"currency": part.request.query.get("currency", "USD"), "paymentAmount": 100}
+    if card_id is not None:
+        fields["cardId"] = card_id
+    elif '"card": {' in part.answer.body:
+        fields["card"] = card()
+    if part.path.endswith("/capture"):
+        fields["capture"] = "manual"
+    if part.path.endswith("/authenticate") or part.path.startswith("/3ds"):
+        fields["card"] = card(NEEDS_3DS)
+    stops_it = part.path.endswith("/cancel") or part.method == "DELETE"
+    made: dict[str, Any] = psp.charge(account, {} if stops_it else {"Prefer": "wait=10"}, **fields).json()
+    return made
+
+
+def _listed_refund(psp: Psp, account: Account, payment_id: str) -> str:
+    """A refund that the list shows already."""
+    made = psp.post("/refunds", json={"paymentId": payment_id, "amount": 40}, headers=account.key)
+    deadline = time.monotonic() + 10
+    while not psp.get("/refunds", headers=account.key).json()["refunds"]:
+        assert time.monotonic() < deadline, "the refund is in no list"
+        time.sleep(0.02)
+    return str(made.json()["id"])
