@@ -6,9 +6,8 @@ from typing import TypeVar
 
 T = TypeVar("T")
 FULL = os.environ.get("PROOF") == "full"
-SEED = int(
-    os.environ.setdefault("PROOF_SEED", str(secrets.randbelow(2**32)))
-)  # for the processes that tests run in, too
+# Set for the processes that tests run in, too.
+SEED = int(os.environ.setdefault("PROOF_SEED", str(secrets.randbelow(2**32))))
 
 
 def scaled(quick: T, full: T) -> T:

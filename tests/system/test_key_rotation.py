@@ -165,6 +165,7 @@ def test_a_second_run_finds_nothing_to_do_and_a_wrong_key_is_refused(
     assert "ENCRYPTION_KEY is not the one that this database was made with" in wrong.stdout
 
 
+@pytest.mark.long
 def test_a_rotation_that_is_killed_is_finished_by_the_next_one(
     installation: Installation, client: Callable[[Server], Psp]
 ) -> None:
@@ -193,6 +194,7 @@ def test_a_rotation_that_is_killed_is_finished_by_the_next_one(
     assert installation.sealed_under(OLD) == {}
 
 
+@pytest.mark.long
 def test_a_rotation_beside_charges_misses_none(installation: Installation, client: Callable[[Server], Psp]) -> None:
     """Each charge copies the saved card, which is under the old key when the first of them begin."""
     with installation.serving(OLD) as server:
@@ -215,6 +217,7 @@ def test_a_rotation_beside_charges_misses_none(installation: Installation, clien
         assert {wait_until_done(psp, account, payment_id)["status"] for payment_id in charged} == {"completed"}
 
 
+@pytest.mark.long
 def test_what_no_key_opens_stays_as_it_is_and_is_told(
     installation: Installation, client: Callable[[Server], Psp]
 ) -> None:

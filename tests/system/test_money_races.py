@@ -71,7 +71,7 @@ def books(urls: list[str], mongo: pymongo.MongoClient[dict[str, Any]]) -> Iterat
 
 @pytest.fixture(scope="module")
 def psp(urls: list[str]) -> Iterator[Psp]:
-    with httpx.Client(base_url=urls[0], timeout=35) as client:
+    with httpx.Client(base_url=urls[0], timeout=35, verify=False) as client:
         yield Psp(client, ADMIN_EMAIL, ADMIN_PASSWORD)
 
 

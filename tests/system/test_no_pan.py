@@ -20,9 +20,10 @@ from routers.roles import ROLE_TABLE
 from tests.conftest import ADMIN_EMAIL, ADMIN_PASSWORD, Server
 from tests.factories import Account, Psp
 from tests.receiver import Receiver
+from tests.scale import scaled
 
 DATABASE = "no_pan"
-COUNT = 500
+COUNT = scaled(50, 500)
 SEED = 20260711
 CVC = {3: "739", 4: "7391"}
 LONG_CVC = "73917391739"
