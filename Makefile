@@ -13,7 +13,7 @@ test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest
 
 # What `make test` tries a little of, in full, and what is too long for it: PROOF_SEED=n repeats a run.
-PROOFS := money_machine money_races bank_faults key_rotation no_pan
+PROOFS := money_machine money_races bank_faults key_rotation no_pan recovery
 prove: $(VENV)/.installed-dev
 	PROOF=full $(BIN)/python -m pytest -m "" $(PROOFS:%=tests/system/test_%.py)
 

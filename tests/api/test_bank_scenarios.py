@@ -10,7 +10,7 @@ from tests.factories import Psp
 
 
 def test_anybody_can_read_every_card(psp: Psp) -> None:
-    answer = psp.get("/bank/scenarios", verify=False)
+    answer = psp.get("/bank/scenarios")
 
     assert answer.status_code == 200
     by_number = {one["number"]: one for one in answer.json()["scenarios"]}
@@ -39,7 +39,7 @@ def test_anybody_can_read_every_card(psp: Psp) -> None:
 
 
 def test_magic_amounts_are_listed_where_they_are_on(psp: Psp, start_server: Callable[..., Server]) -> None:
-    assert psp.get("/bank/scenarios", verify=False).json()["magicAmounts"] == []
+    assert psp.get("/bank/scenarios").json()["magicAmounts"] == []
 
     server = start_server(MAGIC_AMOUNTS="on")
 

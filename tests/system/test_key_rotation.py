@@ -104,6 +104,7 @@ def make_token(psp: Psp, account: Account) -> str:
     return token_id
 
 
+@pytest.mark.long
 def test_after_a_rotation_everything_works_without_the_old_key(
     installation: Installation, client: Callable[[Server], Psp], receiver: Receiver
 ) -> None:

@@ -20,10 +20,9 @@ from routers.roles import ROLE_TABLE
 from tests.conftest import ADMIN_EMAIL, ADMIN_PASSWORD, Server
 from tests.factories import Account, Psp
 from tests.receiver import Receiver
-from tests.scale import scaled
 
 DATABASE = "no_pan"
-COUNT = scaled(50, 500)
+COUNT = 500
 SEED = 20260711
 CVC = {3: "739", 4: "7391"}
 LONG_CVC = "73917391739"
@@ -238,6 +237,7 @@ def world(start_server: Callable[..., Server], receiver: Receiver) -> Iterator[W
         yield world
 
 
+@pytest.mark.long
 def test_no_number_and_no_security_code_is_anywhere(
     world: World, mongo: pymongo.MongoClient[dict[str, Any]], receiver: Receiver, tmp_path: Any
 ) -> None:

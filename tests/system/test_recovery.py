@@ -48,7 +48,15 @@ def mongod_pid(data_dir: Path) -> int:
     return pid
 
 
-@pytest.mark.parametrize("victims", [["server"], ["mongod"], ["server", "mongod"]], ids="+".join)
+@pytest.mark.parametrize(
+    "victims",
+    [
+        pytest.param(["server"], marks=pytest.mark.long),
+        pytest.param(["mongod"], marks=pytest.mark.long),
+        ["server", "mongod"],
+    ],
+    ids="+".join,
+)
 def test_a_payment_completes_and_is_told_although_processes_were_killed_after_its_answer(
     tmp_path: Path, receiver: Receiver, victims: list[str]
 ) -> None:
