@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: measures the charge against the floor, and pages in small and large accounts.
+"""`python -m benchmarks`: the charge and the worker against the floor, and pages in small and large accounts.
 
 Exits with 0 where every target holds, 1 where one is missed, 2 where it could not be measured.
 """
@@ -14,10 +14,11 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import charging, pages, report
+from benchmarks import charging, pages, report, working
 from benchmarks.charging import Runs
 from benchmarks.pages import Case
 from benchmarks.stack import BenchmarkFailed, running_stack
+from benchmarks.working import Completions
 from core.mongo_files import EmbeddedMongoError
 
 HOLDS, MISSED, NOT_MEASURED = 0, 1, 2
@@ -59,31 +60,40 @@ def _measure(part: str, effort: Effort, json_file: Path | None) -> int:
     # Wide enough for the tables where there is no terminal to ask.
     console = Console() if sys.stdout.isatty() else Console(width=WIDTH)
     charges: list[Runs] = []
+    completions: list[Completions] = []
     cases: list[Case] = []
     targets: list[report.Target] = []
     with Console(stderr=True).status("starting") as status, running_stack() as stack:
         about = report.machine(stack)
-        if part != "pages":
+        if part in ("all", "charge"):
             charges = charging.run(
                 stack, rounds=effort.rounds, turns=effort.turns, seconds=effort.seconds, tell=status.update
             )
-            targets.append(report.charge_target(charges))
+            targets += [report.charge_target(charges), report.card_target(charges)]
             report.print_charges(console, charges)
-        if part != "charge":
+        if part in ("all", "work"):
+            completions = working.run(
+                stack, turns=effort.rounds * effort.turns, seconds=effort.seconds, tell=status.update
+            )
+            targets.append(report.worker_target(completions))
+            report.print_completions(console, completions)
+        if part in ("all", "pages"):
             cases = pages.run(stack, repeats=effort.repeats, limit=report.GREATEST_PAGE_RATIO, tell=status.update)
             targets.append(report.pages_target(cases))
             report.print_pages(console, cases)
     report.print_targets(console, targets)
     if json_file is not None:
-        measured = report.as_json(about, charges, cases, targets)
+        measured = report.as_json(about, charges, completions, cases, targets)
         json_file.write_text(json.dumps(measured, indent=2) + "\n", encoding="utf-8")
     return HOLDS if all(target.holds for target in targets) else MISSED
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=(__doc__ or "").split("\n", 1)[0])
-    parser.add_argument("part", nargs="?", choices=("all", "charge", "pages"), default="all", help="default: all")
-    parser.add_argument("--rounds", type=_count, default=3, help="rounds of the charge (3)")
+    parser.add_argument(
+        "part", nargs="?", choices=("all", "charge", "work", "pages"), default="all", help="default: all"
+    )
+    parser.add_argument("--rounds", type=_count, default=3, help="rounds of the charge and the worker (3)")
     parser.add_argument("--turns", type=_count, default=3, help="turns that each has in a round (3)")
     parser.add_argument("--seconds", type=_count, default=3, help="length of a turn (3)")
     parser.add_argument("--repeats", type=_count, default=31, help="requests for each page and account (31)")

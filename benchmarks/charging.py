@@ -2,8 +2,7 @@
 
 import secrets
 import statistics
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -11,15 +10,15 @@ from benchmarks import load
 from benchmarks.client import Account, Client
 from benchmarks.load import FIGURES, Load
 from benchmarks.stack import BenchmarkFailed, Server, Stack
+from benchmarks.working import check_completed, drain
 
 FLOOR = "the floor"
 CHARGE = "charge"
 WITHOUT_KEY = "charge without Idempotency-Key"
+WITH_CARD = "charge with a card"
 WITH_WORKER = "charge, worker embedded"
 MANY = 32
 WARM_UP_S = 2
-DRAIN_S = 600
-EVENTS_A_PAYMENT = 3
 # Well below a turn, so that the worker is at work for nearly all of it.
 PROCESSING_DELAY_S = 0.1
 
@@ -31,6 +30,7 @@ class Subject:
     name: str
     server: Server
     api_key: str
+    body: Mapping[str, Any] = field(default_factory=lambda: load.BODY)
     with_key: bool = True
     drains: bool = False
     """Whether a worker in the server goes on afterwards; the next turn begins when it has finished."""
@@ -67,7 +67,7 @@ def run(stack: Stack, *, rounds: int, turns: int, seconds: int, tell: Callable[[
         tell(f"warming up: {subject.name}")
         _measure(stack, subject, MANY, WARM_UP_S)
     cases = [(subject, MANY) for subject in subjects]
-    cases += [(subject, 1) for subject in subjects if subject.name != WITHOUT_KEY]
+    cases += [(subject, 1) for subject in subjects if subject.name not in (WITHOUT_KEY, WITH_CARD)]
     results = {(subject.name, connections): Runs(subject.name, connections) for subject, connections in cases}
     for turn in range(rounds * turns):
         # There and back, so that who comes first has no advantage.
@@ -80,7 +80,7 @@ def run(stack: Stack, *, rounds: int, turns: int, seconds: int, tell: Callable[[
         for runs in results.values():
             runs.ratios.append(runs.loads[-1].per_s / results[FLOOR, runs.connections].loads[-1].per_s)
     _check_charges(stack, subjects[1], results)
-    _check_worker(stack, subjects[-1])
+    check_completed(stack, subjects[-1].server)
     return list(results.values())
 
 
@@ -97,6 +97,7 @@ def _start(stack: Stack) -> list[Subject]:
         Subject(FLOOR, floor, api_key),
         Subject(CHARGE, product, api_key),
         Subject(WITHOUT_KEY, product, api_key, with_key=False),
+        Subject(WITH_CARD, product, api_key, load.BODY_WITH_CARD),
         Subject(WITH_WORKER, working, api_key_of_working, drains=True),
     ]
 
@@ -109,22 +110,9 @@ def _measure(stack: Stack, subject: Subject, connections: int, seconds: int) -> 
         seconds=seconds,
         api_key=subject.api_key,
         key_prefix=f"bench-{secrets.token_hex(8)}-" if subject.with_key else None,
+        body=subject.body,
     )
-    return measured, _drain(stack, subject.server) if subject.drains else 0.0
-
-
-def _drain(stack: Stack, server: Server) -> float:
-    """Wait until the worker has finished every payment and published every event; how long that took."""
-    payments = stack.client[server.database]["payments"]
-    began_at = time.monotonic()
-    while time.monotonic() - began_at < DRAIN_S:
-        # By the indexes of the work, which hold nothing else.
-        due = payments.find_one({"due_at": {"$exists": True}}, {"_id": 1}, hint="due")
-        unpublished = payments.find_one({"outbox.0": {"$exists": True}}, {"_id": 1}, hint="outbox")
-        if due is None and unpublished is None:
-            return time.monotonic() - began_at
-        time.sleep(0.1)
-    raise BenchmarkFailed(f"The worker had not finished {DRAIN_S} s after the last charge.")
+    return measured, drain(stack, subject.server) if subject.drains else 0.0
 
 
 def _check_charges(stack: Stack, charge: Subject, results: dict[tuple[str, int], Runs]) -> None:
@@ -133,18 +121,12 @@ def _check_charges(stack: Stack, charge: Subject, results: dict[tuple[str, int],
     stored = payments.count_documents({})
     with_event = payments.count_documents({"outbox.0": {"$exists": True}}, hint="outbox")
     claimed = payments.count_documents({"claim.body": {"$exists": True}})
-    keyed = sum(one.answers for runs in results.values() if runs.subject == CHARGE for one in runs.loads)
+    keyed = sum(one.answers for runs in results.values() if runs.subject in (CHARGE, WITH_CARD) for one in runs.loads)
+    with_card = payments.count_documents({"card.sealed_pan": {"$exists": True}})
+    paid_by_card = sum(one.answers for runs in results.values() if runs.subject == WITH_CARD for one in runs.loads)
+    if with_card < paid_by_card:
+        raise BenchmarkFailed(f"{paid_by_card} were charged to a card and {with_card} have one.")
     if with_event != stored or claimed < keyed:
         raise BenchmarkFailed(
             f"Of {stored} payments {with_event} have an event; {keyed} were charged with a key and {claimed} have one."
         )
-
-
-def _check_worker(stack: Stack, subject: Subject) -> None:
-    """Raises BenchmarkFailed unless every payment was completed and all of its events were published."""
-    database = stack.client[subject.server.database]
-    stored = database["payments"].count_documents({})
-    completed = database["payments"].count_documents({"status": "completed"})
-    events = database["events"].count_documents({})
-    if completed != stored or events != EVENTS_A_PAYMENT * stored:
-        raise BenchmarkFailed(f"Of {stored} payments {completed} were completed, with {events} events.")

@@ -4,6 +4,7 @@ import json
 import resource
 import subprocess
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,17 +13,16 @@ from benchmarks.stack import LOOPBACK, BenchmarkFailed, Server, Stack, busy_seco
 
 SETTLE_S = 0.2
 SCRIPT = Path(__file__).with_name("charge.lua")
-BODY = json.dumps(
-    {
-        "customerName": "Grace Hopper",
-        "paymentAmount": 100.5,
-        "currency": "USD",
-        "details": "Two tickets, row 7",
-        "reference": "order-1001",
-        "metadata": {"orderId": "A-1001"},
-    },
-    separators=(",", ":"),
-)
+BODY = {
+    "customerName": "Grace Hopper",
+    "paymentAmount": 100.5,
+    "currency": "USD",
+    "details": "Two tickets, row 7",
+    "reference": "order-1001",
+    "metadata": {"orderId": "A-1001"},
+}
+CARD = {"number": "4242424242424242", "expMonth": 12, "expYear": 2040, "cvc": "123"}
+BODY_WITH_CARD = {**BODY, "card": CARD}
 
 
 FIGURES = ("per_s", "p50_ms", "p99_ms", "server_us", "mongod_us")
@@ -44,13 +44,20 @@ class Load:
 
 
 def charge(
-    stack: Stack, server: Server, *, connections: int, seconds: int, api_key: str, key_prefix: str | None
+    stack: Stack,
+    server: Server,
+    *,
+    connections: int,
+    seconds: int,
+    api_key: str,
+    key_prefix: str | None,
+    body: Mapping[str, Any] = BODY,
 ) -> Load:
     """Charge as fast as answers come. Raises BenchmarkFailed where an answer was anything but a success, or where
     what is stored afterwards is not what was answered."""
     stored_before = _stored(stack, server)
     before = _Clocks.read(stack, server)
-    seen = _wrk(server, connections, seconds, api_key, key_prefix)
+    seen = _wrk(server, connections, seconds, [json.dumps(body, separators=(",", ":")), api_key, *_given(key_prefix)])
     used = _Clocks.read(stack, server).since(before)
     answers = int(seen["answers"])
     if answers == 0 or seen["refused"] or seen["broken"]:
@@ -118,10 +125,13 @@ class _Clocks:
         return max(0.0, self.busy_s - ours_s) / self.total_s
 
 
-def _wrk(server: Server, connections: int, seconds: int, api_key: str, key_prefix: str | None) -> dict[str, Any]:
+def _given(value: str | None) -> list[str]:
+    return [] if value is None else [value]
+
+
+def _wrk(server: Server, connections: int, seconds: int, arguments: Sequence[str]) -> dict[str, Any]:
     options = ["--threads", "1", "--connections", str(connections), "--duration", f"{seconds}s", "--timeout", "30s"]
     url = f"http://{LOOPBACK}:{server.port}/api/v1/payments/charge"
-    arguments = [BODY, api_key, *([key_prefix] if key_prefix is not None else [])]
     run = subprocess.run(
         ["wrk", *options, "--latency", "--script", str(SCRIPT), url, "--", *arguments],
         capture_output=True,

@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import platform
+import statistics
 import subprocess
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -12,11 +13,14 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.charging import CHARGE, MANY, WITH_WORKER, Runs
+from benchmarks.charging import CHARGE, MANY, WITH_CARD, WITH_WORKER, Runs
 from benchmarks.pages import LARGE, SMALL, Case, Work
 from benchmarks.stack import Stack
+from benchmarks.working import BANK_INSIDE, Completions
 
 LEAST_CHARGE_RATIO = 1.0
+LEAST_CARD_SHARE = 0.85
+LEAST_WORKER_RATIO = 1.0
 GREATEST_PAGE_RATIO = 1.5
 # Above this share, figures of a short run say more about the neighbours than about what is measured.
 NOISY = 0.15
@@ -36,6 +40,22 @@ def charge_target(results: Sequence[Runs]) -> Target:
     (runs,) = (one for one in results if one.subject == CHARGE and one.connections == MANY)
     promise = f"charge at {MANY} connections: at least {LEAST_CHARGE_RATIO:.1f} times the floor's rate"
     return Target(promise, runs.ratio, runs.ratio >= LEAST_CHARGE_RATIO)
+
+
+def card_target(results: Sequence[Runs]) -> Target:
+    """The share of the charge's ratio to the floor that is left with a card, turn by turn."""
+    plain, with_card = (
+        next(one for one in results if one.subject == name and one.connections == MANY) for name in (CHARGE, WITH_CARD)
+    )
+    share = statistics.median(card / other for card, other in zip(with_card.ratios, plain.ratios, strict=True))
+    promise = f"charge with a card: at least {LEAST_CARD_SHARE} of the ratio without"
+    return Target(promise, share, share >= LEAST_CARD_SHARE)
+
+
+def worker_target(results: Sequence[Completions]) -> Target:
+    (inside,) = (one for one in results if one.subject == BANK_INSIDE)
+    promise = f"one worker, bank inside: completes at least {LEAST_WORKER_RATIO:.1f} times the floor's rate"
+    return Target(promise, inside.ratio, inside.ratio >= LEAST_WORKER_RATIO)
 
 
 def pages_target(cases: Sequence[Case]) -> Target:
@@ -93,6 +113,18 @@ def _print_noise(console: Console, results: Sequence[Runs]) -> None:
         )
 
 
+def print_completions(console: Console, results: Sequence[Completions]) -> None:
+    table = Table(title="Payments from the charge to the last published event (medians)", title_justify="left")
+    table.add_column("")
+    for name in ("payments in a turn", "payments/s", "ratio", "in single turns"):
+        table.add_column(name, justify="right")
+    for one in results:
+        rate_per_s, payments = statistics.median(one.rates_per_s), statistics.median(one.payments)
+        turns = f"{min(one.ratios):.2f} … {max(one.ratios):.2f}"
+        table.add_row(one.subject, f"{payments:,.0f}", f"{rate_per_s:,.0f}", f"{one.ratio:.2f}", turns)
+    console.print(table)
+
+
 def print_pages(console: Console, cases: Sequence[Case]) -> None:
     """The slowest growth first, and below the table what MongoDB did where the target is missed."""
     table = Table(title="First page of /payments/query (median ms)", title_justify="left")
@@ -131,11 +163,16 @@ def print_targets(console: Console, targets: Sequence[Target]) -> None:
 
 
 def as_json(
-    about: dict[str, Any], charges: Sequence[Runs], cases: Sequence[Case], targets: Sequence[Target]
+    about: dict[str, Any],
+    charges: Sequence[Runs],
+    completions: Sequence[Completions],
+    cases: Sequence[Case],
+    targets: Sequence[Target],
 ) -> dict[str, Any]:
     return {
         "machine": about,
         "charge": [runs.as_json() for runs in charges],
+        "work": [one.as_json() for one in completions],
         "pages": [case.as_json() for case in cases],
         "targets": [asdict(target) for target in targets],
     }

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +41,10 @@ class Server:
     def pid(self) -> int:
         return self.process.pid
 
+    @property
+    def url(self) -> str:
+        return f"http://{LOOPBACK}:{self.port}"
+
 
 class Stack:
     """A mongod with an empty data directory, and the servers that were started beside it."""
@@ -56,38 +60,60 @@ class Stack:
 
     def start_product(self, database: str, *, worker: str, **settings: str) -> Server:
         """The product, which joins this MongoDB by its data directory as a user's would."""
-        return self._start(
-            "main:app",
-            database,
-            DATA_DIR=str(self._directory / "data"),
-            WORKER=worker,
-            PASSWORD_HASH_COST="4",
-            SYSTEM_ADMIN_PASSWORD="the-first-admins-password",
-            **settings,
-        )
+        quick = {"PASSWORD_HASH_COST": "4", "SYSTEM_ADMIN_PASSWORD": "the-first-admins-password"}
+        return self._serve("main:app", database, **self._joining, WORKER=worker, **quick, **settings)
 
     def start_floor(self, database: str) -> Server:
-        return self._start("benchmarks.floor:app", database, MONGODB_URI=self._uri)
+        return self._serve("benchmarks.floor:app", database, MONGODB_URI=self._uri)
 
-    def _start(self, app: str, database: str, **settings: str) -> Server:
+    def start_bank(self, database: str) -> Server:
+        """The bank simulator as a process of its own."""
+        port = _free_port()
+        process, log = self._start([str(ROOT / "cli.py"), "bank", "--port", str(port)], database, **self._joining)
+        self._servers.callback(_end, process)
+        _wait_until_ready(process, port, log)
+        return Server(process, port, database)
+
+    @contextmanager
+    def running_worker(self, database: str, *, bank_url: str | None) -> Iterator[None]:
+        """A worker for the payments of this database, ended at the end of the block."""
+        bank = {} if bank_url is None else {"BANK_URL": bank_url}
+        process, log = self._start([str(ROOT / "cli.py"), "worker"], database, **self._joining, **bank)
+        try:
+            yield
+            if process.poll() is not None:
+                raise BenchmarkFailed(f"The worker ended: {log.read_text('utf-8', 'replace').strip()}")
+        finally:
+            _end(process)
+
+    @property
+    def _joining(self) -> dict[str, str]:
+        return {"DATA_DIR": str(self._directory / "data")}
+
+    def _serve(self, app: str, database: str, **settings: str) -> Server:
         port = _free_port()
         address = ("--host", LOOPBACK, "--port", str(port))
-        command = [sys.executable, "-m", "uvicorn", app, "--app-dir", str(ROOT), *address, *UVICORN_OPTIONS]
+        command = ["-m", "uvicorn", app, "--app-dir", str(ROOT), *address, *UVICORN_OPTIONS, "--log-level", "warning"]
+        process, log = self._start(command, database, **settings)
+        self._servers.callback(_end, process)
+        _wait_until_ready(process, port, log)
+        return Server(process, port, database)
+
+    def _start(self, arguments: Sequence[str], database: str, **settings: str) -> tuple[subprocess.Popen[bytes], Path]:
+        """A Python process and its log."""
         # Nothing of the caller's environment but what a process needs, and none of its `.env`: it runs elsewhere.
         kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
         log = self._directory / f"{database}.log"
-        with log.open("wb") as output:
+        with log.open("ab") as output:
             process = subprocess.Popen(
-                [*command, "--log-level", "warning"],
+                [sys.executable, *arguments],
                 cwd=self._directory,
                 env={**kept, **settings, "MONGODB_DB": database},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
             )
-        self._servers.callback(_end, process)
-        _wait_until_ready(process, port, log)
-        return Server(process, port, database)
+        return process, log
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from motor.motor_asyncio import (
     AsyncIOMotorCollection,
     AsyncIOMotorDatabase,
 )
-from pymongo import ASCENDING, DESCENDING, IndexModel, ReplaceOne, ReturnDocument, UpdateOne
+from pymongo import ASCENDING, DESCENDING, CursorType, IndexModel, ReplaceOne, ReturnDocument, UpdateOne
 from pymongo.errors import (
     BulkWriteError,
     ConnectionFailure,
@@ -38,6 +38,7 @@ __all__ = [
     "DESCENDING",
     "BulkWriteError",
     "Collection",
+    "CursorType",
     "Database",
     "Document",
     "DriverError",
@@ -66,6 +67,7 @@ DuplicateKey = DuplicateKeyError
 OPERATION_TIMEOUT_S = 4.0
 TRANSACTION_TRIES = 10
 DUPLICATE_KEY = 11000
+NAMESPACE_EXISTS = 48
 INDEX_CONFLICTS = (85, 86)
 """IndexOptionsConflict and IndexKeySpecsConflict."""
 
@@ -105,7 +107,7 @@ class Database:
         await self._database.command("ping")
 
     async def require_replica_set(self) -> None:
-        """Raises DriverError where this MongoDB is a standalone: change streams and transactions need a replica set."""
+        """Raises DriverError where this MongoDB is a standalone: transactions need a replica set."""
         hello = await self._database.command("hello")
         if "setName" not in hello and hello.get("msg") != "isdbgrid":
             raise ConfigurationFailure("it is a standalone server, and a replica set is needed (one node is enough)")
@@ -122,6 +124,16 @@ class Database:
                 raise
             for index in indexes:
                 await self._replace_index(self._database[collection], index)
+
+    async def ensure_capped(self, collection: str, size_bytes: int) -> None:
+        """Make a collection that keeps its newest documents only, or turn an older version's into one."""
+        try:
+            await self._database.create_collection(collection, check_exists=False, capped=True, size=size_bytes)
+        except OperationFailure as error:
+            if error.code != NAMESPACE_EXISTS:
+                raise
+            if not (await self._database[collection].options()).get("capped"):
+                await self._database.command("convertToCapped", collection, size=size_bytes)
 
     async def collection_names(self) -> list[str]:
         return await self._database.list_collection_names()

@@ -6,6 +6,7 @@ that ends in a sort key, so that a page costs the same in an account of 100 and 
 """
 
 from core.database import ASCENDING, Database, IndexModel
+from repositories import signals
 
 _CREATED = (("created_at", ASCENDING), ("_id", ASCENDING))
 _AMOUNT = (("amount_comparable", ASCENDING), ("_id", ASCENDING))
@@ -109,7 +110,6 @@ INDEXES: dict[str, list[IndexModel]] = {
     ],
     "keyring": [],
     "guards": [],
-    "signals": [],
 }
 
 
@@ -122,3 +122,4 @@ async def create_indexes(database: Database) -> None:
     for name in INDEXES.keys() - existing:
         # Made by a write that leaves nothing: an explicit create fails in the second of two processes.
         await database[name].delete_one({"_id": "none"})
+    await database.ensure_capped(signals.COLLECTION, signals.SIZE_BYTES)

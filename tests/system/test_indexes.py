@@ -19,9 +19,11 @@ async def test_an_index_of_an_older_version_is_replaced(mongo_uri: str, starters
         payments = mongo[DATABASE]["payments"]
         payments.create_index([("deleted", 1), ("owner_id", 1)], name="by_time")
         payments.create_index("updated_at", name="outbox")
+        mongo[DATABASE]["signals"].insert_one({"_id": "work", "count": 1})
         processes = [Database(mongo_uri, DATABASE) for _ in range(starters)]
         await asyncio.gather(*(create_indexes(database) for database in processes))
         made = payments.index_information()
+        assert mongo[DATABASE]["signals"].options()["capped"], "it was an ordinary collection"
         for database in processes:
             database.close()
         mongo.drop_database(DATABASE)

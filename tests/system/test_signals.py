@@ -4,12 +4,14 @@ import asyncio
 import contextlib
 
 from core.database import Database
+from repositories.indexes import create_indexes
 from repositories.signals import SignalRepository
 from services.signals import Signals
 
 
 async def test_a_process_without_workers_rings_the_bells_of_those_that_have_them(mongo_uri: str) -> None:
     database = Database(mongo_uri, "signals_test")
+    await create_indexes(database)
     api = Signals(SignalRepository(database), tell_others=True)
     worker = Signals(SignalRepository(database), tell_others=False)
     listening = asyncio.create_task(worker.listen())
