@@ -3,7 +3,7 @@ creation (as in repositories/payments.py)."""
 
 from dataclasses import dataclass
 
-from core.database import Database, Document, DuplicateKey
+from core.database import Database, Document, DuplicateKey, Session
 from domain.accounts import fold_email
 from domain.customers import Customer
 from repositories.claims import Claim, claim_document, claim_from
@@ -47,19 +47,26 @@ class CustomerRepository:
         document = await self._customers.find_one({"_id": customer_id}, {"claim": 1})
         return claim_from(document["claim"]) if document and "claim" in document else None
 
-    async def get(self, owner_id: str, customer_id: str) -> Customer | None:
+    async def get(self, owner_id: str, customer_id: str, session: Session | None = None) -> Customer | None:
         """The owner's customer, unless deleted."""
-        wanted = {"_id": customer_id, "owner_id": owner_id, "deleted": False}
-        document = await self._customers.find_one(wanted, _CUSTOMER_FIELDS)
+        document = await self._customers.find_one(_own(owner_id, customer_id), _CUSTOMER_FIELDS, session=session)
         return _from_document(document) if document else None
 
-    async def save(self, before: Customer, after: Customer, event: OutboxEvent) -> bool:
+    async def hold(self, owner_id: str, customer_id: str, session: Session) -> bool:
+        """Keep the owner's customer from being deleted until the transaction ends. False where there is none."""
+        result = await self._customers.update_one(
+            _own(owner_id, customer_id), {"$inc": {"version": 1}}, session=session
+        )
+        return bool(result.matched_count)
+
+    async def save(self, before: Customer, after: Customer, event: OutboxEvent, session: Session | None = None) -> bool:
         """Write a change on condition that nobody else changed the customer since they were read."""
         known = _to_document(before)
         changed = {field: value for field, value in _to_document(after).items() if value != known[field]}
         result = await self._customers.update_one(
             {"_id": before.id, "version": before.version},
             {"$set": changed, "$push": {"outbox": outbox_document(event)}},
+            session=session,
         )
         return bool(result.matched_count)
 
@@ -75,6 +82,10 @@ class CustomerRepository:
             projection=_CUSTOMER_FIELDS,
             rival_indexes=_rival_indexes(wanted),
         )
+
+
+def _own(owner_id: str, customer_id: str) -> Document:
+    return {"_id": customer_id, "owner_id": owner_id, "deleted": False}
 
 
 def _conditions(wanted: CustomerFilter) -> Document:
