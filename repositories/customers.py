@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from core.database import Database, Document, DuplicateKey, Session
 from domain.accounts import fold_email
 from domain.customers import Customer
+from domain.names import fold_name
 from repositories.claims import Claim, claim_document, claim_from
 from repositories.outbox import Outbox, OutboxEvent, outbox_document
 from repositories.pages import Page, RivalIndexes, Sort, read_page
@@ -92,7 +93,7 @@ def _conditions(wanted: CustomerFilter) -> Document:
     conditions: Document = {"deleted": False, "owner_id": wanted.owner_id}
     if wanted.name_prefix is not None:
         # A range and no pattern: it is read off the index, and nothing in the text can have a meaning of its own.
-        prefix = wanted.name_prefix.casefold()
+        prefix = fold_name(wanted.name_prefix)
         conditions["name_folded"] = {"$gte": prefix, "$lt": prefix + _LAST_CHARACTER}
     if wanted.email is not None:
         conditions["email_folded"] = fold_email(wanted.email)
@@ -113,7 +114,7 @@ def _to_document(customer: Customer) -> Document:
         "owner_id": customer.owner_id,
         "deleted": customer.deleted,
         "name": customer.name,
-        "name_folded": customer.name.casefold(),
+        "name_folded": fold_name(customer.name),
         "email": customer.email,
         "email_folded": fold_email(customer.email) if customer.email else None,
         "phone": customer.phone,
