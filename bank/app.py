@@ -34,6 +34,7 @@ from core import clock
 from core.config import Settings
 from core.crypto import Sealer
 from core.database import DriverError, outage
+from core.startup import BriefStartErrors
 from domain.acquiring import Answer, Operation, OperationKind
 from repositories import keyring
 from repositories.connection import connected
@@ -64,6 +65,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(router)
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(DriverError, _driver_error)
+    app.add_middleware(BriefStartErrors)
     return app
 
 

@@ -3,11 +3,13 @@
 import asyncio
 import subprocess
 import time
+from base64 import b64encode
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from secrets import token_bytes, token_urlsafe
 from typing import Any
 
 import bson
@@ -115,6 +117,17 @@ def shown(answer: Answer) -> dict[str, Any]:
             "networkCode": decline.network_code,
         },
     }
+
+
+def test_a_bank_that_cannot_start_says_why_in_one_sentence(tmp_path: Path) -> None:
+    log, away = tmp_path / "bank.log", f"mongodb://127.0.0.1:{free_port()}"
+    secrets = {"JWT_SECRET": token_urlsafe(48), "ENCRYPTION_KEY": b64encode(token_bytes(32)).decode()}
+    with running(["cli.py", "bank", "--port", str(free_port())], log, MONGODB_URI=away, **secrets) as process:
+        assert process.wait(READY_S) != 0
+
+    (reason,) = [line for line in log.read_text().splitlines() if "MongoDB" in line]
+    assert reason.startswith("ERROR:    MongoDB does not answer as it should")
+    assert "Traceback" not in log.read_text()
 
 
 def test_each_operation_has_a_route_of_its_own(client: httpx.Client) -> None:
