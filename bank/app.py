@@ -16,6 +16,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi_offline import FastAPIOffline
 
+from bank import rules
 from bank.books import Books
 from bank.engine import BankEngine, SettlementLine, Silence
 from bank.messages import (
@@ -124,13 +125,13 @@ async def refund(engine: EngineDep, body: FollowUpIn) -> AnswerOut:
 @router.get("/settlement-files/{day}")
 async def settlement_file(engine: EngineDep, day: date) -> SettlementFileOut:
     """The captures and refunds of a day (UTC) that have succeeded, and what they come to."""
-    today = clock.now().date()
-    if not 0 <= (today - day).days <= MAX_DAYS_BACK:
+    now = clock.now()
+    if not 0 <= (now.date() - day).days <= MAX_DAYS_BACK:
         raise HTTPException(404, "There is no settlement file of this day.")
     lines = await engine.settlement_lines(day)
     return SettlementFileOut(
         day=day.isoformat(),
-        complete=day < today,
+        complete=rules.day_is_complete(day, now),
         lines=[SettlementLineOut(**asdict(line)) for line in lines],
         totals=_totals(lines),
     )
