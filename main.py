@@ -10,6 +10,7 @@ from fastapi_offline import FastAPIOffline
 from starlette.routing import Route
 
 from core.config import Settings, load_settings
+from core.startup import BriefStartErrors
 from routers import (
     admin,
     bank,
@@ -81,6 +82,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.router.routes[:0] = [route for module in ROUTERS for route in module.router.routes]
     documentation.install(app)
     app.add_middleware(RequestContext)
+    app.add_middleware(BriefStartErrors)
     keep_pans_out_of_the_access_log()
     _refuse_routes_without_roles(app)
     return app

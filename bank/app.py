@@ -16,6 +16,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi_offline import FastAPIOffline
 
+from bank import rules
 from bank.books import Books
 from bank.engine import BankEngine, SettlementLine, Silence
 from bank.messages import (
@@ -34,6 +35,7 @@ from core import clock
 from core.config import Settings
 from core.crypto import Sealer
 from core.database import DriverError, outage
+from core.startup import BriefStartErrors
 from domain.acquiring import Answer, Operation, OperationKind
 from repositories import keyring
 from repositories.connection import connected
@@ -64,6 +66,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(router)
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(DriverError, _driver_error)
+    app.add_middleware(BriefStartErrors)
     return app
 
 
@@ -122,13 +125,13 @@ async def refund(engine: EngineDep, body: FollowUpIn) -> AnswerOut:
 @router.get("/settlement-files/{day}")
 async def settlement_file(engine: EngineDep, day: date) -> SettlementFileOut:
     """The captures and refunds of a day (UTC) that have succeeded, and what they come to."""
-    today = clock.now().date()
-    if not 0 <= (today - day).days <= MAX_DAYS_BACK:
+    now = clock.now()
+    if not 0 <= (now.date() - day).days <= MAX_DAYS_BACK:
         raise HTTPException(404, "There is no settlement file of this day.")
     lines = await engine.settlement_lines(day)
     return SettlementFileOut(
         day=day.isoformat(),
-        complete=day < today,
+        complete=rules.day_is_complete(day, now),
         lines=[SettlementLineOut(**asdict(line)) for line in lines],
         totals=_totals(lines),
     )

@@ -208,7 +208,7 @@ class Books:
             return bool(result.matched_count)
 
         async with self._queue:
-            return bool(await self._database.in_transaction(work))
+            return await self._database.in_transaction(work)
 
 
 def _as_read(one: Authorisation) -> Document:

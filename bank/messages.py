@@ -104,7 +104,7 @@ class SettlementTotalOut(ResponseModel):
 
 class SettlementFileOut(ResponseModel):
     day: str
-    complete: bool = Field(description="Whether the day is over, so that nothing can be added")
+    complete: bool = Field(description="Whether the day is over and in the books, so that nothing can be added")
     lines: list[SettlementLineOut]
     totals: list[SettlementTotalOut]
 

@@ -5,10 +5,13 @@ which it counts, so that nothing has to happen in the background.
 """
 
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 
 from domain.acquiring import Answer, Decline, Operation, OperationKind, Verdict
 from domain.bank_scenarios import LATE_S, REFUND_FAILED, RefundReply, Reply, Scenario, scenario_by_id
+
+LONGEST_WRITE = timedelta(minutes=1)
+"""How long after a decision it may be until the books show it."""
 
 
 def _refusal(message: str, decline_code: str = "not_permitted", network_code: str = "12") -> Decline:
@@ -135,6 +138,11 @@ def answer_of(authorisation: Authorisation | None, operation_id: str, now: datet
         return authorisation.answer(now)
     follow_up = authorisation.follow_up(operation_id)
     return follow_up.answer(now) if follow_up else None
+
+
+def day_is_complete(day: date, now: datetime) -> bool:
+    """Whether the day (UTC) is over and in the books, so that its settlement file stays as it is."""
+    return day < (now - LONGEST_WRITE).date()
 
 
 def _tombstone(void: Operation, now: datetime) -> Authorisation:

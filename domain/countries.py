@@ -1,9 +1,10 @@
 """Countries of ISO 3166-1, by code or by English name."""
 
-import unicodedata
 from collections.abc import Mapping
 
 import pycountry
+
+from domain.names import fold_name
 
 # Names that people write and the standard does not have.
 _EVERYDAY_NAMES = {
@@ -46,9 +47,7 @@ def alpha2(text: str) -> str:
 
 
 def _folded(text: str) -> str:
-    decomposed = unicodedata.normalize("NFKD", text.replace("’", "'"))
-    plain = "".join(character for character in decomposed if not unicodedata.combining(character))
-    return " ".join(plain.casefold().split()).removeprefix("the ")
+    return " ".join(fold_name(text).replace("’", "'").split()).removeprefix("the ")
 
 
 def _by_name() -> Mapping[str, str]:

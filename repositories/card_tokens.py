@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from core.database import Database, Document, DuplicateKey, ReturnDocument
+from core.database import Database, Document, DuplicateKey, ReturnDocument, Session
 from domain.cards import StoredCard
 from repositories.claims import Claim, claim_document, claim_from
 from repositories.payment_documents import card_document, card_from
@@ -46,7 +46,9 @@ class CardTokenRepository:
         row = await self._tokens.find_one({"_id": token_id}, {"claim": 1})
         return claim_from(row["claim"]) if row and "claim" in row else None
 
-    async def claim(self, owner_id: str, token_id: str, used_for: str, now: datetime) -> CardToken | None:
+    async def claim(
+        self, owner_id: str, token_id: str, used_for: str, now: datetime, session: Session | None = None
+    ) -> CardToken | None:
         """Use the token for this payment or saved card, as often as wished, and for no other.
 
         The token as it is then: claimed by this one, by another, or by none where it had expired before. None: there
@@ -55,9 +57,12 @@ class CardTokenRepository:
         mine: Document = {"_id": token_id, "owner_id": owner_id}
         usable = {"$or": [{"claimed_by": None, "expires_at": {"$gt": now}}, {"claimed_by": used_for}]}
         row: Document | None = await self._tokens.find_one_and_update(
-            {**mine, **usable}, {"$set": {"claimed_by": used_for}}, return_document=ReturnDocument.AFTER
+            {**mine, **usable},
+            {"$set": {"claimed_by": used_for}},
+            return_document=ReturnDocument.AFTER,
+            session=session,
         )
-        row = row or await self._tokens.find_one(mine)
+        row = row or await self._tokens.find_one(mine, session=session)
         return _from_document(row) if row else None
 
 

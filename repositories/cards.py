@@ -3,11 +3,14 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from core.database import Database, Document, DuplicateKey
+from core.database import Database, Document, Session
 from domain.cards import StoredCard
 from repositories.claims import Claim, claim_document, claim_from
 from repositories.pages import Page, Sort, read_page
 from repositories.payment_documents import card_document, card_from
+
+# What nobody may charge again nobody needs to be able to open.
+_FORGET: Document = {"$set": {"deleted": True}, "$unset": {"card.sealed_pan": ""}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +26,8 @@ class CardRepository:
     def __init__(self, database: Database):
         self._cards = database["cards"]
 
-    async def insert(self, saved: SavedCard, claim: Claim | None) -> bool:
-        """False where this id (and so its idempotency claim) exists already."""
+    async def insert(self, saved: SavedCard, claim: Claim | None, session: Session) -> None:
+        """Raises DuplicateKey where this id (and so its idempotency claim) exists already."""
         document: Document = {
             "_id": saved.id,
             "owner_id": saved.owner_id,
@@ -35,11 +38,7 @@ class CardRepository:
         }
         if claim is not None:
             document["claim"] = claim_document(claim)
-        try:
-            await self._cards.insert_one(document)
-        except DuplicateKey:
-            return False
-        return True
+        await self._cards.insert_one(document, session=session)
 
     async def claim_of(self, card_id: str) -> Claim | None:
         """The idempotency claim that saved the card."""
@@ -57,12 +56,12 @@ class CardRepository:
         return await read_page(self._cards, wanted, newest_first, limit=limit, cursor=cursor, build=_from_document)
 
     async def delete(self, owner_id: str, customer_id: str, card_id: str) -> bool:
-        result = await self._cards.update_one(
-            {"_id": card_id, "owner_id": owner_id, "customer_id": customer_id, "deleted": False},
-            # What nobody may charge again nobody needs to be able to open.
-            {"$set": {"deleted": True}, "$unset": {"card.sealed_pan": ""}},
-        )
-        return bool(result.matched_count)
+        wanted = {"_id": card_id, "owner_id": owner_id, "customer_id": customer_id, "deleted": False}
+        return bool((await self._cards.update_one(wanted, _FORGET)).matched_count)
+
+    async def delete_all(self, owner_id: str, customer_id: str, session: Session) -> None:
+        wanted = {"deleted": False, "owner_id": owner_id, "customer_id": customer_id}
+        await self._cards.update_many(wanted, _FORGET, session=session)
 
 
 def _from_document(row: Document) -> SavedCard:

@@ -3,9 +3,10 @@ creation (as in repositories/payments.py)."""
 
 from dataclasses import dataclass
 
-from core.database import Database, Document, DuplicateKey
+from core.database import Database, Document, DuplicateKey, Session
 from domain.accounts import fold_email
 from domain.customers import Customer
+from domain.names import fold_name
 from repositories.claims import Claim, claim_document, claim_from
 from repositories.outbox import Outbox, OutboxEvent, outbox_document
 from repositories.pages import Page, RivalIndexes, Sort, read_page
@@ -47,19 +48,26 @@ class CustomerRepository:
         document = await self._customers.find_one({"_id": customer_id}, {"claim": 1})
         return claim_from(document["claim"]) if document and "claim" in document else None
 
-    async def get(self, owner_id: str, customer_id: str) -> Customer | None:
+    async def get(self, owner_id: str, customer_id: str, session: Session | None = None) -> Customer | None:
         """The owner's customer, unless deleted."""
-        wanted = {"_id": customer_id, "owner_id": owner_id, "deleted": False}
-        document = await self._customers.find_one(wanted, _CUSTOMER_FIELDS)
+        document = await self._customers.find_one(_own(owner_id, customer_id), _CUSTOMER_FIELDS, session=session)
         return _from_document(document) if document else None
 
-    async def save(self, before: Customer, after: Customer, event: OutboxEvent) -> bool:
+    async def hold(self, owner_id: str, customer_id: str, session: Session) -> bool:
+        """Keep the owner's customer from being deleted until the transaction ends. False where there is none."""
+        result = await self._customers.update_one(
+            _own(owner_id, customer_id), {"$inc": {"version": 1}}, session=session
+        )
+        return bool(result.matched_count)
+
+    async def save(self, before: Customer, after: Customer, event: OutboxEvent, session: Session | None = None) -> bool:
         """Write a change on condition that nobody else changed the customer since they were read."""
         known = _to_document(before)
         changed = {field: value for field, value in _to_document(after).items() if value != known[field]}
         result = await self._customers.update_one(
             {"_id": before.id, "version": before.version},
             {"$set": changed, "$push": {"outbox": outbox_document(event)}},
+            session=session,
         )
         return bool(result.matched_count)
 
@@ -77,11 +85,15 @@ class CustomerRepository:
         )
 
 
+def _own(owner_id: str, customer_id: str) -> Document:
+    return {"_id": customer_id, "owner_id": owner_id, "deleted": False}
+
+
 def _conditions(wanted: CustomerFilter) -> Document:
     conditions: Document = {"deleted": False, "owner_id": wanted.owner_id}
     if wanted.name_prefix is not None:
         # A range and no pattern: it is read off the index, and nothing in the text can have a meaning of its own.
-        prefix = wanted.name_prefix.casefold()
+        prefix = fold_name(wanted.name_prefix)
         conditions["name_folded"] = {"$gte": prefix, "$lt": prefix + _LAST_CHARACTER}
     if wanted.email is not None:
         conditions["email_folded"] = fold_email(wanted.email)
@@ -102,7 +114,7 @@ def _to_document(customer: Customer) -> Document:
         "owner_id": customer.owner_id,
         "deleted": customer.deleted,
         "name": customer.name,
-        "name_folded": customer.name.casefold(),
+        "name_folded": fold_name(customer.name),
         "email": customer.email,
         "email_folded": fold_email(customer.email) if customer.email else None,
         "phone": customer.phone,

@@ -67,9 +67,10 @@ async def amend_customer(psp: PspDep, caller: CallerDep, customer_id: str, body:
     return json_answer(_shown(await psp.customers.amend(caller, customer_id, body)))
 
 
-@router.delete("/{customer_id}", responses=documented(NotFound, Contention))
+@router.delete("/{customer_id}", responses=documented(NotFound))
 async def delete_customer(psp: PspDep, caller: CallerDep, customer_id: str) -> Message:
-    """Delete a customer. Deleting hides: lists and reads stop showing it, and its payments stay."""
+    """Delete a customer. Deleting hides: lists and reads stop showing it, and its payments stay. The encrypted
+    numbers of its saved cards are removed."""
     await psp.customers.delete(caller, customer_id)
     return Message(message=f"Customer '{customer_id}' deleted successfully.")
 

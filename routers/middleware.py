@@ -31,7 +31,7 @@ class RequestContext:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            await self._app(scope, receive, _briefly(send))
+            await self._app(scope, receive, send)
             return
         request_id = scope[_REQUEST_ID] = _given(scope) or ids.fresh("req")
         header = (b"x-request-id", request_id.encode())
@@ -71,17 +71,6 @@ def _address_without_pans(address: str) -> str:
     readable = unquote_plus(address)
     masked = mask_pans(readable)
     return address if masked == readable else quote(masked, safe="/?&=")
-
-
-def _briefly(send: Send) -> Send:
-    """A start that failed is told in the last line of its traceback: our errors are sentences that say what to do."""
-
-    async def send_briefly(message: Message) -> None:
-        if message["type"] == "lifespan.startup.failed":
-            message["message"] = message["message"].strip().splitlines()[-1].partition(": ")[2] or message["message"]
-        await send(message)
-
-    return send_briefly
 
 
 def _given(scope: Scope) -> str | None:

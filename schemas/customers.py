@@ -76,7 +76,9 @@ class CustomerPatch(RequestModel):
 
 
 class CustomerQuery(RequestModel):
-    name: str | None = Field(None, min_length=1, max_length=200, description="How the name begins, in any case")
+    name: str | None = Field(
+        None, min_length=1, max_length=200, description="How the name begins, whatever its case and accents"
+    )
     email: str | None = Field(None, min_length=1, max_length=254, description="The whole address, in any case")
     phone: str | None = Field(
         None, min_length=1, max_length=50, description="The whole number with its country's code, however it is typed"

@@ -149,7 +149,7 @@ class Accounts:
             await self._refuse_to_remove_the_last(caller, session, _ONLY_SYSTEM_ADMIN)
             return await self._accounts.set_role(account.id, account.role, role, clock.now(), session)
 
-        return bool(await self._database.in_transaction(demote))
+        return await self._database.in_transaction(demote)
 
     async def _delete(self, caller: Caller, account: Account) -> bool:
         if account.role is not Role.SYSTEM_ADMIN:
@@ -159,7 +159,7 @@ class Accounts:
             await self._refuse_to_remove_the_last(caller, session, _ONLY_ADMINS)
             return await self._accounts.delete(account.id, account.role, clock.now(), session)
 
-        return bool(await self._database.in_transaction(remove))
+        return await self._database.in_transaction(remove)
 
     async def _refuse_to_remove_the_last(self, caller: Caller, session: Session, refusal: str) -> None:
         remaining = await self._accounts.guard_system_admins(session)

@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 from core import clock, ids, json_codec
+from core.database import Database, DuplicateKey, Session
 from core.errors import CardTokenExpired, CardTokenUsed, NotFound, PspError
 from domain.cards import StoredCard
 from repositories.card_tokens import CardToken, CardTokenRepository
@@ -32,12 +33,14 @@ _SAVE_ROUTE = "POST /customers/{id}/cards"
 class Cards:
     def __init__(
         self,
+        database: Database,
         vault: CardVault,
         tokens: CardTokenRepository,
         cards: CardRepository,
         customers: Customers,
         hash_key: bytes,
     ):
+        self._database = database
         self._vault = vault
         self._tokens = tokens
         self._cards = cards
@@ -60,9 +63,9 @@ class Cards:
         assert asked is not None, "a random id exists twice"
         return replay(await self._tokens.claim_of(token_id), asked)
 
-    async def claim(self, caller: Caller, token_id: str, used_for: str) -> StoredCard:
+    async def claim(self, caller: Caller, token_id: str, used_for: str, session: Session | None = None) -> StoredCard:
         """The card of a token, which is used up by it. Raises NotFound, CardTokenUsed, CardTokenExpired."""
-        token = await self._tokens.claim(caller.account_id, token_id, used_for, clock.now())
+        token = await self._tokens.claim(caller.account_id, token_id, used_for, clock.now(), session)
         if token is None:
             raise NotFound(f"Card token '{token_id}' not found.")
         if token.claimed_by is None:
@@ -72,35 +75,35 @@ class Cards:
         return self._vault.renewed(caller.account_id, token.card)
 
     async def save(self, caller: Caller, customer_id: str, request: SaveCardRequest, key: str | None) -> Answer:
-        """Keep a card for a customer. Raises NotFound, CardTokenUsed, CardTokenExpired."""
+        """Keep a card for a customer: in one transaction, so that a refusal uses up no token, and a customer who is
+        being deleted gets no card. Raises NotFound, CardTokenUsed, CardTokenExpired."""
         card_id, asked = ids.fresh("card"), None
         if key is not None:
             card_id = ids.derived("card", caller.account_id, _SAVE_ROUTE, key)
             fields = {"customer_id": customer_id, **request.fingerprint_source()}
             asked = fingerprint_of(self._hash_key, fields)
-            # Before anything is used up: a refusal changes nothing, and a card token can be used once.
-            first = await self._cards.claim_of(card_id)
-            if first is not None:
-                return replay(first, asked)
-        try:
-            await self._customers.get(caller, customer_id)
+
+        async def work(session: Session) -> bytes:
+            await self._customers.hold(caller, customer_id, session)
             card = (
                 self._vault.seal(caller.account_id, request.card.details())
                 if request.card is not None
-                else await self.claim(caller, request.card_token or "", card_id)
+                else await self.claim(caller, request.card_token or "", card_id, session)
             )
-        except PspError:
+            saved = SavedCard(card_id, caller.account_id, customer_id, card, clock.now())
+            body = json_codec.dumps(saved_card_view(card_id, customer_id, card, saved.created_at))
+            claim = Claim(card_id, asked, 201, body) if asked is not None else None
+            await self._cards.insert(saved, claim, session)
+            return body
+
+        try:
+            return Answer(201, await self._database.in_transaction(work))
+        except (PspError, DuplicateKey):
             # What the first request has used up must not refuse its repetition.
-            claim = await self._cards.claim_of(card_id) if asked is not None else None
-            if claim is None or asked is None:
+            first = await self._cards.claim_of(card_id) if asked is not None else None
+            if first is None or asked is None:
                 raise
-            return replay(claim, asked)
-        saved = SavedCard(card_id, caller.account_id, customer_id, card, clock.now())
-        body = json_codec.dumps(saved_card_view(card_id, customer_id, card, saved.created_at))
-        if await self._cards.insert(saved, Claim(card_id, asked, 201, body) if asked is not None else None):
-            return Answer(201, body)
-        assert asked is not None, "a random id exists twice"
-        return replay(await self._cards.claim_of(card_id), asked)
+            return replay(first, asked)
 
     async def get(self, caller: Caller, card_id: str) -> SavedCard:
         """Raises NotFound."""

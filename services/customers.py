@@ -6,10 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 from core import clock, ids, json_codec
+from core.database import Database, Session
 from core.errors import Contention, NotFound
 from domain import customers as rules
 from domain.customers import Change, Customer
 from domain.phones import PhoneInvalid, e164
+from repositories.cards import CardRepository
 from repositories.claims import Claim
 from repositories.customers import CustomerFilter, CustomerRepository
 from repositories.outbox import OutboxEvent
@@ -24,8 +26,17 @@ _TRIES = 30
 
 
 class Customers:
-    def __init__(self, customers: CustomerRepository, signals: Signals, hash_key: bytes):
+    def __init__(
+        self,
+        database: Database,
+        customers: CustomerRepository,
+        cards: CardRepository,
+        signals: Signals,
+        hash_key: bytes,
+    ):
+        self._database = database
         self._customers = customers
+        self._cards = cards
         self._signals = signals
         self._hash_key = hash_key
 
@@ -48,11 +59,17 @@ class Customers:
         assert fingerprint is not None, "a random id exists twice"
         return replay(await self._customers.claim_of(customer_id), fingerprint)
 
-    async def get(self, caller: Caller, customer_id: str) -> Customer:
-        customer = await self._customers.get(caller.account_id, customer_id)
+    async def get(self, caller: Caller, customer_id: str, session: Session | None = None) -> Customer:
+        """Raises NotFound."""
+        customer = await self._customers.get(caller.account_id, customer_id, session)
         if customer is None:
-            raise NotFound(f"Customer '{customer_id}' not found.")
+            raise _missing(customer_id)
         return customer
+
+    async def hold(self, caller: Caller, customer_id: str, session: Session) -> None:
+        """Keep a customer from being deleted until the transaction ends. Raises NotFound."""
+        if not await self._customers.hold(caller.account_id, customer_id, session):
+            raise _missing(customer_id)
 
     async def replace(self, caller: Caller, customer_id: str, request: CustomerRequest) -> Customer:
         """Give every field the value that was sent; what was not sent is cleared."""
@@ -69,8 +86,19 @@ class Customers:
         return await self._change(caller, customer_id, decide)
 
     async def delete(self, caller: Caller, customer_id: str) -> None:
-        """Hide a customer from lists and reads. What was charged to them stays."""
-        await self._change(caller, customer_id, lambda customer: rules.delete(customer, clock.now()))
+        """Hide a customer from lists and reads, and forget their cards' numbers. What was charged to them stays.
+
+        Raises NotFound.
+        """
+
+        async def work(session: Session) -> None:
+            before = await self.get(caller, customer_id, session)
+            change = rules.delete(before, clock.now())
+            await self._customers.save(before, change.customer, _event(change), session)
+            await self._cards.delete_all(caller.account_id, customer_id, session)
+
+        await self._database.in_transaction(work)
+        self._signals.outbox_filled()
 
     async def page(self, caller: Caller, query: CustomerQuery) -> Page[Customer]:
         """The caller's own customers, newest first."""
@@ -93,6 +121,10 @@ class Customers:
                 return change.customer
             await asyncio.sleep(random.uniform(0, 0.002 * 2 ** min(attempt, 5)))  # noqa: S311 - spreads rivals
         raise Contention
+
+
+def _missing(customer_id: str) -> NotFound:
+    return NotFound(f"Customer '{customer_id}' not found.")
 
 
 def _fields(sent: dict[str, Any]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ import logging
 import random
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 import aiohttp
 from pydantic import ValidationError
@@ -19,12 +20,18 @@ TIMEOUT_S = 3.0
 MAX_ATTEMPTS = 3
 """Where the connection failed. What timed out is not sent again from here: it is looked up first."""
 BACKOFF_S = 0.1
+MAX_ANSWER_BYTES = 1024 * 1024
+"""Several times what MAX_BATCH answers take."""
 FAILURES_TO_OPEN = 5
 OPEN_S = 2.0
 
 
 class NoAnswer(Exception):
     """The bank answered with an error of its own."""
+
+
+class Unreadable(Exception):
+    """The bank refused a batch because of its contents."""
 
 
 class Breaker:
@@ -73,29 +80,39 @@ class HttpBank:
         )
 
     async def submit(self, operations: Sequence[Operation]) -> list[Answer | None]:
-        return await self._exchange("/operations", operations, with_pan=True)
+        return await self._exchange("/operations", operations)
 
     async def look_up(self, operations: Sequence[Operation]) -> list[Answer | None]:
-        return await self._exchange("/operations/look-up", operations, with_pan=False)
+        return await self._exchange("/operations/look-up", [replace(one, pan=None) for one in operations])
 
     async def close(self) -> None:
         await self._session.close()
 
-    async def _exchange(self, path: str, operations: Sequence[Operation], *, with_pan: bool) -> list[Answer | None]:
-        answers: dict[str, Answer] = {}
-        for start in range(0, len(operations), MAX_BATCH):
-            if not self.breaker.lets_through():
-                break
-            batch = operations[start : start + MAX_BATCH]
-            body = json_codec.dumps({"operations": [_message(one, with_pan=with_pan) for one in batch]})
-            try:
-                answered = await self._ask(path, body)
-            except (NoAnswer, aiohttp.ClientError, TimeoutError, OSError, ValidationError) as error:
-                self.breaker.failed(str(error) if isinstance(error, NoAnswer) else type(error).__name__)
-                break
+    async def _exchange(self, path: str, operations: Sequence[Operation]) -> list[Answer | None]:
+        if len(operations) > MAX_BATCH:
+            return await self._exchange_halves(path, operations)
+        if not operations or not self.breaker.lets_through():
+            return [None] * len(operations)
+        try:
+            received = await self._ask(path, json_codec.dumps({"operations": [_message(one) for one in operations]}))
+        except Unreadable:
             self.breaker.succeeded()
-            answers |= {one.operation_id: one.answer() for one in answered.answers}
+            if len(operations) > 1:
+                return await self._exchange_halves(path, operations)
+            _LOG.error("the bank cannot read operation %s; its payment waits", operations[0].id)
+            return [None]
+        except (NoAnswer, aiohttp.ClientError, TimeoutError, OSError, ValidationError) as error:
+            self.breaker.failed(str(error) if isinstance(error, NoAnswer) else type(error).__name__)
+            return [None] * len(operations)
+        self.breaker.succeeded()
+        answers = {one.operation_id: one.answer() for one in received.answers}
         return [answers.get(operation.id) for operation in operations]
+
+    async def _exchange_halves(self, path: str, operations: Sequence[Operation]) -> list[Answer | None]:
+        """Down to single ones where need be, so that an operation that cannot be read keeps no other from the bank."""
+        middle = len(operations) // 2
+        halves = (operations[:middle], operations[middle:])
+        return [answer for half in halves for answer in await self._exchange(path, half)]
 
     async def _ask(self, path: str, body: bytes) -> BatchOut:
         """One batch. Tried again where the connection fails: each operation has its id, so twice is harmless."""
@@ -111,13 +128,19 @@ class HttpBank:
 
     async def _post(self, path: str, body: bytes) -> BatchOut:
         async with self._session.post(self._url + path, data=body, allow_redirects=False) as response:
-            received = await response.read()
+            if response.status == 422:
+                raise Unreadable
             if response.status != 200:
-                raise NoAnswer(f"the bank answered {response.status}")
+                raise NoAnswer(f"it answered {response.status}")
+            received = bytearray()
+            async for chunk in response.content.iter_any():
+                received += chunk
+                if len(received) > MAX_ANSWER_BYTES:
+                    raise NoAnswer("its answer has no end")
             return BatchOut.model_validate_json(received)
 
 
-def _message(operation: Operation, *, with_pan: bool) -> dict[str, object]:
+def _message(operation: Operation) -> dict[str, object]:
     """An operation in the form of bank.messages.OperationIn."""
     message: dict[str, object] = {
         "id": operation.id,
@@ -128,4 +151,4 @@ def _message(operation: Operation, *, with_pan: bool) -> dict[str, object]:
         "currency": operation.currency,
         "capture": operation.capture,
     }
-    return {**message, "pan": operation.pan} if with_pan and operation.pan is not None else message
+    return {**message, "pan": operation.pan} if operation.pan is not None else message

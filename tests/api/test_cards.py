@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
+import pymongo
 import pytest
 from pymongo.database import Database
 
@@ -18,6 +19,7 @@ Row = dict[str, Any]
 VISA: Row = {"number": "4111111111111111", "expMonth": 12, "expYear": 2040, "cvc": "123"}
 AMEX: Row = {**VISA, "number": "378282246310005", "cvc": "1234"}
 NOW = datetime.now(UTC)
+WRITE_CONFLICT = 112
 _names = itertools.count()
 
 
@@ -444,6 +446,53 @@ def test_a_card_of_a_deleted_customer_is_not_charged(psp: Psp, merchant: Account
     assert refused(psp.charge(merchant, cardId=card_id, customerId=customer_id)) == (404, "not_found")
     assert refused(psp.get(f"{path}/cards", headers=merchant.key)) == (404, "not_found")
     assert refused(save(psp, merchant, customer_id)) == (404, "not_found")
+
+
+def cards_of(database: Database[Row], customer_id: str) -> list[Row]:
+    return list(database["cards"].find({"customer_id": customer_id}))
+
+
+def test_a_deleted_customers_cards_are_forgotten(psp: Psp, merchant: Account, database: Database[Row]) -> None:
+    deleted, other = customer(psp, merchant), customer(psp, merchant)
+    for customer_id in (deleted, deleted, other):
+        saved(psp, merchant, customer_id)
+
+    psp.delete(f"/customers/{deleted}", headers=merchant.key)
+
+    assert ["sealed_pan" in row["card"] for row in cards_of(database, deleted)] == [False, False]
+    assert ["sealed_pan" in row["card"] for row in cards_of(database, other)] == [True]
+
+
+def test_a_deletion_that_breaks_off_in_the_middle_deletes_nothing(
+    psp: Psp, merchant: Account, database: Database[Row], mongo: pymongo.MongoClient[Row]
+) -> None:
+    customer_id = customer(psp, merchant)
+    card, path = saved(psp, merchant, customer_id), f"/customers/{customer_id}"
+    breaking = {"failCommands": ["update"], "namespace": database["cards"].full_name, "errorCode": WRITE_CONFLICT}
+    mongo.admin.command("configureFailPoint", "failCommand", mode="alwaysOn", data=breaking)
+    try:
+        broken = psp.delete(path, headers=merchant.key)
+    finally:
+        mongo.admin.command("configureFailPoint", "failCommand", mode="off")
+
+    assert broken.status_code == 503
+    assert psp.get(f"{path}/cards", headers=merchant.key).json()["cards"] == [card]
+    assert psp.delete(path, headers=merchant.key).status_code == 200
+    assert not any("sealed_pan" in row["card"] for row in cards_of(database, customer_id))
+
+
+def test_no_card_is_left_of_a_customer_who_is_deleted_while_cards_are_saved(
+    psp: Psp, merchant: Account, database: Database[Row]
+) -> None:
+    for _ in range(5):
+        customer_id = customer(psp, merchant)
+        with ThreadPoolExecutor(9) as pool:
+            saving = [pool.submit(save, psp, merchant, customer_id) for _ in range(8)]
+            deleted = pool.submit(psp.delete, f"/customers/{customer_id}", headers=merchant.key).result()
+
+        assert deleted.status_code == 200
+        assert {answer.result().status_code for answer in saving} <= {201, 404}
+        assert not any("sealed_pan" in row["card"] for row in cards_of(database, customer_id))
 
 
 def test_a_card_is_charged_for_its_own_customer_only(psp: Psp, merchant: Account) -> None:

@@ -303,18 +303,23 @@ def shelf(shared_psp: Psp) -> tuple[Account, dict[str, str]]:
         "strasse": {"name": "Stra\u00dfe"},
         "regex": {"name": ".*"},
         "last": {"name": "\U0010ffff"},
+        "composed": {"name": "Zo\u00eb Mart\u00ednez"},
+        "decomposed": {"name": "Zoe\u0308"},
     }
     return account, {name: made(shared_psp, account, **row)["id"] for name, row in rows.items()}
 
 
 FILTERS: Mapping[str, tuple[Row, set[str]]] = {
-    "none": ({}, {"grace", "GRACE", "grant", "strasse", "regex", "last"}),
+    "none": ({}, {"grace", "GRACE", "grant", "strasse", "regex", "last", "composed", "decomposed"}),
     "how a name begins": ({"name": "gra"}, {"grace", "GRACE", "grant"}),
     "in capitals": ({"name": "GRACE"}, {"grace", "GRACE"}),
     "the whole name": ({"name": "grace hopper"}, {"grace"}),
     "more than the name": ({"name": "grace hopper s"}, set()),
     "the middle of a name": ({"name": "hopper"}, set()),
     "letters that fold to two": ({"name": "STRASS"}, {"strasse"}),
+    "accents, in either form": ({"name": "zo\u00eb"}, {"composed", "decomposed"}),
+    "accents of two characters": ({"name": "zoe\u0308 MARTI\u0301"}, {"composed"}),
+    "accents left out": ({"name": "zoe m"}, {"composed"}),
     "a pattern is no pattern": ({"name": ".*"}, {"regex"}),
     "a pattern that is none": ({"name": "("}, set()),
     "an operator is a text": ({"name": "$ne"}, set()),

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import bson
@@ -343,6 +343,16 @@ async def test_the_settlement_file_has_the_days_captures_and_refunds(engine: Ban
     assert await engine.totals(merchant_id) == [Totals("USD", 25_000, 14_000, 10_000, 1_000)]
     yesterday = await engine.settlement_lines(today - timedelta(days=1))
     assert not [line for line in yesterday if line.merchant_id == merchant_id]
+
+
+def test_a_day_is_complete_when_what_was_decided_before_midnight_is_written() -> None:
+    midnight = datetime(2026, 11, 22, tzinfo=UTC)
+    day = date(2026, 11, 21)
+
+    assert not rules.day_is_complete(day, midnight - timedelta(seconds=1))
+    assert not rules.day_is_complete(day, midnight + timedelta(seconds=10))
+    assert rules.day_is_complete(day, midnight + timedelta(minutes=2))
+    assert not rules.day_is_complete(midnight.date(), midnight + timedelta(minutes=2))
 
 
 async def test_the_books_hold_no_card_number(

@@ -3,10 +3,13 @@
 import asyncio
 import subprocess
 import time
+from base64 import b64encode
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from secrets import token_bytes, token_urlsafe
 from typing import Any
 
 import bson
@@ -20,7 +23,7 @@ from core.database import Database
 from domain.acquiring import Answer, Operation, Verdict
 from domain.bank_scenarios import LATE_S, SCENARIOS
 from services.bank import InProcessBank, open_bank
-from services.http_bank import FAILURES_TO_OPEN, OPEN_S, TIMEOUT_S, HttpBank
+from services.http_bank import FAILURES_TO_OPEN, MAX_ANSWER_BYTES, OPEN_S, TIMEOUT_S, HttpBank
 from tests.acquiring import PAN, VISA, approved, capture, declined, fresh, hold, pending, refund, sale, unknown, void
 from tests.conftest import READY_S, free_port, running
 
@@ -116,6 +119,17 @@ def shown(answer: Answer) -> dict[str, Any]:
     }
 
 
+def test_a_bank_that_cannot_start_says_why_in_one_sentence(tmp_path: Path) -> None:
+    log, away = tmp_path / "bank.log", f"mongodb://127.0.0.1:{free_port()}"
+    secrets = {"JWT_SECRET": token_urlsafe(48), "ENCRYPTION_KEY": b64encode(token_bytes(32)).decode()}
+    with running(["cli.py", "bank", "--port", str(free_port())], log, MONGODB_URI=away, **secrets) as process:
+        assert process.wait(READY_S) != 0
+
+    (reason,) = [line for line in log.read_text().splitlines() if "MongoDB" in line]
+    assert reason.startswith("ERROR:    MongoDB does not answer as it should")
+    assert "Traceback" not in log.read_text()
+
+
 def test_each_operation_has_a_route_of_its_own(client: httpx.Client) -> None:
     held, bought, dropped = hold(), sale(None), hold()
     taking, back, calling_off = capture(held, 4_000), refund(bought, 2_500), void(dropped)
@@ -192,7 +206,7 @@ def test_the_settlement_file_adds_up_and_agrees_with_the_totals(client: httpx.Cl
 def test_days_without_a_file(client: httpx.Client) -> None:
     today = datetime.now(UTC).date()
 
-    assert client.get(f"/settlement-files/{today - timedelta(days=1)}").json()["complete"] is True
+    assert client.get(f"/settlement-files/{today - timedelta(days=2)}").json()["complete"] is True
     assert client.get(f"/settlement-files/{today + timedelta(days=2)}").status_code == 404
     assert client.get("/settlement-files/2026-02-30").status_code == 422
 
@@ -242,6 +256,18 @@ async def test_the_port_answers_in_order_and_none_for_what_did_not_come(bank: Ht
 
 def _declines(scenario_id: str) -> Iterator[Any]:
     return (one.decline for one in SCENARIOS if one.id == scenario_id)
+
+
+async def test_an_operation_that_the_bank_cannot_read_keeps_no_other_from_it(bank: HttpBank) -> None:
+    operations = [sale(None) for _ in range(30)]
+    for unreadable in (7, 19):
+        operations[unreadable] = replace(operations[unreadable], currency="ZZZ")
+
+    expected = [None if one.currency == "ZZZ" else approved(one) for one in operations]
+    assert await bank.submit(operations) == expected
+    assert await bank.look_up(operations) == expected
+    assert [await bank.submit([operations[7]]) for _ in range(FAILURES_TO_OPEN)] == [[None]] * FAILURES_TO_OPEN
+    assert not bank.breaker.is_open
 
 
 async def test_more_than_one_batch_is_sent_in_several(bank: HttpBank) -> None:
@@ -305,6 +331,30 @@ async def test_a_bank_that_hangs_or_talks_nonsense_is_no_answer() -> None:
     bank = HttpBank(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
     try:
         assert [await bank.submit([sale()]) for _ in range(4)] == [[None]] * 4
+    finally:
+        await bank.close()
+        server.close()
+
+
+async def test_an_answer_without_end_is_no_answer() -> None:
+    sent = 0
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal sent
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100000000000\r\n\r\n")
+        with suppress(ConnectionError):
+            while True:
+                writer.write(b" " * 65_536)
+                await writer.drain()
+                sent += 65_536
+
+    server = await asyncio.start_server(talk, "127.0.0.1", 0)
+    bank = HttpBank(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+    try:
+        assert await bank.submit([sale()]) == [None]
+        # What the kernel holds for a connection may be on its way as well.
+        assert sent < MAX_ANSWER_BYTES + 32 * 1024 * 1024
     finally:
         await bank.close()
         server.close()
