@@ -164,10 +164,6 @@ class PaymentRepository:
         )
         return row["due_at"] if row else None
 
-    async def give_back(self, leased: Sequence[Leased]) -> None:
-        """End these leases; nothing was to be written."""
-        await leases.release(self._payments, [(one.payment.id, one.token) for one in leased])
-
     async def save_leased(self, writes: Sequence[LeasedWrite]) -> set[str]:
         """Write a batch of changes, each only while its lease's token stands; end the leases that are not kept.
 

@@ -23,8 +23,8 @@ LEASE_S = 10
 """How long a payment waits when its worker has died. A batch takes milliseconds; where it takes longer than this,
 another worker begins too, and the lease's token lets only one of them write (the bank knows repeated operations)."""
 INTENTS_AT_ONCE = 5
-"""Of one payment in one write. Each answer adds events that show the whole payment, and all of them stand in its document
-(16 MB at most) until they are published."""
+"""Of one payment in one write. Each answer adds an event that shows the whole payment, and all of them stand in its
+document (16 MB at most) until they are published."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +79,6 @@ class Processing:
             for one in leased
             for intent in [due for due in one.payment.sendable if due.due_at <= now][:INTENTS_AT_ONCE]
         ]
-        idle = {one.payment.id for one in leased} - {one.leased.payment.id for one in asked}
-        await self._payments.give_back([one for one in leased if one.payment.id in idle])
-        if not asked:
-            return
         answers = await self._answers(asked)
         changes: dict[str, tuple[Leased, Change]] = {}
         for one, answer in zip(asked, answers, strict=True):
