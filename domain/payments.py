@@ -150,6 +150,8 @@ class Payment:
     customer_id: str | None = None
     card: StoredCard | None = None
     capture: CaptureMethod = CaptureMethod.AUTOMATIC
+    card_token_id: str | None = None
+    """The card token that this payment has used up."""
     challenge_url: str | None = None
     """Where the cardholder is asked by 3-D Secure, for a card whose issuer wants that."""
     payment_key_id: str | None = None
