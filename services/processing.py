@@ -1,7 +1,7 @@
 """Taking payments on by themselves: what is due begins or expires, and what the bank is to know it is told."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -62,9 +62,9 @@ class Processing:
     async def _act(self, leased: Sequence[Leased]) -> list[Leased]:
         """Begin what waits and expire what nobody captured. Those that are still ours, as they are now."""
         now = clock.now()
-        rule_of = {one.payment.id: _own_act(one.payment, now) for one in leased}
-        ready = [one for one in leased if rule_of[one.payment.id] is None]
-        changes = [(one, rule(one.payment, now)) for one in leased if (rule := rule_of[one.payment.id]) is not None]
+        acts = [(one, _own_act(one.payment, now)) for one in leased]
+        ready = [one for one, change in acts if change is None]
+        changes = [(one, change) for one, change in acts if change is not None]
         written = await self._write([(one, change, bool(change.payment.intents)) for one, change in changes])
         return ready + [
             Leased(change.payment, one.token)
@@ -132,11 +132,11 @@ class Processing:
         return written
 
 
-def _own_act(payment: Payment, now: datetime) -> Callable[[Payment, datetime], Change] | None:
+def _own_act(payment: Payment, now: datetime) -> Change | None:
     """What happens to a payment by itself at this moment, if anything."""
     if payment.acts_at is None or payment.acts_at > now:
         return None
-    return {Status.PENDING: rules.begin, Status.AUTHORIZED: rules.expire}.get(payment.status)
+    return rules.begin(payment, now) if payment.status is Status.PENDING else rules.expire(payment, now)
 
 
 def _unsent(one: _Asked, found: dict[str, Answer | None]) -> bool:
