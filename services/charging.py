@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from core import clock, ids
-from core.errors import CardTokenUsed, Forbidden, PaymentKeyUsedUp, PspError
+from core.errors import CardTokenUsed, Forbidden, IdempotencyKeyReused, PaymentKeyUsedUp, PspError
 from domain import payments as rules
 from domain.money import to_major
 from domain.payment_keys import PaymentKey
@@ -69,7 +69,7 @@ class Charging:
         try:
             answer = await self._accept(caller, request, customer_id, payment_id, asked, base_url)
         except PspError:
-            # What the first request has used up (a card token, say) must not refuse its repetition.
+            # What the first request has used up (the key itself, a card token) must not refuse its repetition.
             claim = await self._payments.claim_of(payment_id) if asked is not None else None
             if claim is None or asked is None:
                 raise
@@ -102,8 +102,7 @@ class Charging:
         except CardTokenTaken:
             raise CardTokenUsed from None
         if not inserted:
-            assert asked is not None, "a random id exists twice"
-            return replay(await self._payments.claim_of(payment_id), asked)
+            raise IdempotencyKeyReused
         self._signals.outbox_filled()
         self._signals.payment_due(self._processing_delay.total_seconds())
         return Answer(201, body)
