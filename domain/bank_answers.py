@@ -63,9 +63,7 @@ def _refunded(payment: Payment, intent: Intent, now: datetime) -> Change:
     )
     everything = given_back_minor == payment.amount_captured_minor
     moved = move(told.payment, Status.REFUNDED if everything else Status.PARTIALLY_REFUNDED, now)
-    # Both are one change of one document.
-    after = replace(moved.payment, version=told.payment.version)
-    return Change(after, (*told.events, replace(moved.events[0], payment=after)))
+    return Change(moved.payment, told.events + moved.events)
 
 
 def _refund_failed(payment: Payment, intent: Intent, decline: Decline | None, now: datetime) -> Change:

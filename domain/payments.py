@@ -150,6 +150,8 @@ class Payment:
     customer_id: str | None = None
     card: StoredCard | None = None
     capture: CaptureMethod = CaptureMethod.AUTOMATIC
+    card_token_id: str | None = None
+    """The card token that this payment has used up."""
     challenge_url: str | None = None
     """Where the cardholder is asked by 3-D Secure, for a card whose issuer wants that."""
     payment_key_id: str | None = None
@@ -276,8 +278,7 @@ def amend(payment: Payment, now: datetime, **fields: object) -> Change:
 def delete(payment: Payment, now: datetime) -> Change:
     """Hide it from lists and reads. What could still be called off is cancelled first."""
     change = cancel(payment, now) if Command.CANCEL in ACCEPTS[payment.status] else Change(payment)
-    hidden = replace(change.payment, deleted=True, updated_at=now, version=payment.version + 1)
-    return Change(hidden, change.events)
+    return Change(changed(change.payment, now, deleted=True), change.events)
 
 
 def move(payment: Payment, status: Status, now: datetime, **fields: Any) -> Change:

@@ -17,7 +17,7 @@ class CardToken:
     created_at: datetime
     expires_at: datetime
     claimed_by: str | None = None
-    """The payment, or the saved card, that it was used for."""
+    """The saved card that it became, or `payments`, one of which it pays for."""
 
 
 class CardTokenRepository:
@@ -49,7 +49,7 @@ class CardTokenRepository:
     async def claim(
         self, owner_id: str, token_id: str, used_for: str, now: datetime, session: Session | None = None
     ) -> CardToken | None:
-        """Use the token for this payment or saved card, as often as wished, and for no other.
+        """Use the token for this, as often as wished, and for nothing else.
 
         The token as it is then: claimed by this one, by another, or by none where it had expired before. None: there
         is no such token.

@@ -59,7 +59,13 @@ INDEXES: dict[str, list[IndexModel]] = {
             unique=True,
             partialFilterExpression={"refunds.0": {"$exists": True}},
         ),
-        # The insert of a payment uses up one use of its payment key.
+        # The insert of a payment uses up its card token, and one use of its payment key.
+        IndexModel(
+            [("owner_id", ASCENDING), ("card_token_id", ASCENDING)],
+            name="card_token",
+            unique=True,
+            partialFilterExpression={"card_token_id": {"$exists": True}},
+        ),
         IndexModel(
             [("payment_key_id", ASCENDING), ("payment_key_use", ASCENDING)],
             name="payment_key",

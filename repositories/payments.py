@@ -79,6 +79,10 @@ class KeyUseTaken(Exception):
     """Another payment has used this one of a payment key's limited uses."""
 
 
+class CardTokenTaken(Exception):
+    """Another payment has used this card token up."""
+
+
 class PaymentRepository:
     def __init__(self, database: Database):
         self._payments = database["payments"]
@@ -89,7 +93,7 @@ class PaymentRepository:
     async def insert(self, payment: Payment, outbox: tuple[OutboxEvent, ...], claim: Claim | None) -> bool:
         """Insert, sharing the round trip with others. False where this id (and so its claim) exists already.
 
-        Raises KeyUseTaken.
+        Raises KeyUseTaken, CardTokenTaken.
         """
         document = to_document(payment)
         document["outbox"] = [outbox_document(event) for event in outbox]
@@ -98,8 +102,11 @@ class PaymentRepository:
         try:
             return await self._insert(document)
         except DuplicateKey as error:
-            if "payment_key_use" in (error.details or {}).get("keyPattern", {}):
+            taken = (error.details or {}).get("keyPattern", {})
+            if "payment_key_use" in taken:
                 raise KeyUseTaken from None
+            if "card_token_id" in taken:
+                raise CardTokenTaken from None
             return False
 
     async def claim_of(self, payment_id: str) -> Claim | None:
@@ -163,10 +170,6 @@ class PaymentRepository:
             {"due_at": {"$exists": True}, **leases.FREE}, {"due_at": 1}, sort=[("due_at", 1)]
         )
         return row["due_at"] if row else None
-
-    async def give_back(self, leased: Sequence[Leased]) -> None:
-        """End these leases; nothing was to be written."""
-        await leases.release(self._payments, [(one.payment.id, one.token) for one in leased])
 
     async def save_leased(self, writes: Sequence[LeasedWrite]) -> set[str]:
         """Write a batch of changes, each only while its lease's token stands; end the leases that are not kept.

@@ -34,8 +34,10 @@ async def list_customer_payments(
     psp: PspDep, caller: CallerDep, customer_id: str, query: Annotated[CustomerPaymentQuery, Query()]
 ) -> Response:
     """A customer's payments, newest first. They stay when the customer is deleted."""
-    await psp.customers.get(caller, customer_id)
-    return page_response(caller, await psp.payments.page_of_customer(caller, customer_id, query))
+    page = await psp.payments.page_of_customer(caller, customer_id, query)
+    if page.total == 0:
+        await psp.customers.get(caller, customer_id)  # raises NotFound for one that never was
+    return page_response(caller, page)
 
 
 @router.get("/{payment_id}", response_model=PaymentOut, responses=documented(NotFound))

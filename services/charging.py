@@ -6,14 +6,14 @@ from dataclasses import replace
 from datetime import timedelta
 
 from core import clock, ids
-from core.errors import Forbidden, PaymentKeyUsedUp, PspError
+from core.errors import CardTokenUsed, Forbidden, IdempotencyKeyReused, PaymentKeyUsedUp, PspError
 from domain import payments as rules
 from domain.money import to_major
 from domain.payment_keys import PaymentKey
 from domain.payments import Payment, Status
 from repositories.claims import Claim
 from repositories.outbox import OutboxEvent
-from repositories.payments import KeyUseTaken, PaymentRepository
+from repositories.payments import CardTokenTaken, KeyUseTaken, PaymentRepository
 from schemas.payments import ChargeFields
 from services.caller import Caller
 from services.funding import Funding, Source
@@ -69,7 +69,7 @@ class Charging:
         try:
             answer = await self._accept(caller, request, customer_id, payment_id, asked, base_url)
         except PspError:
-            # What the first request has used up (a card token, say) must not refuse its repetition.
+            # What the first request has used up (the key itself, a card token) must not refuse its repetition.
             claim = await self._payments.claim_of(payment_id) if asked is not None else None
             if claim is None or asked is None:
                 raise
@@ -88,24 +88,21 @@ class Charging:
         base_url: str,
     ) -> Answer:
         _require_what_the_key_opens(caller, request, customer_id)
-        # Before anything is used up: a refusal changes nothing, and a card token can be used once.
-        if request.card_token is not None and asked is not None:
-            first = await self._payments.claim_of(payment_id)
-            if first is not None:
-                return replay(first, asked)
         uses = await self._uses_left(caller.payment_key) if caller.payment_key else None
         source = await self._funding.source(caller, request, customer_id, payment_id, base_url)
         payment = self._new_payment(payment_id, caller, request, source)
         events = outbox(rules.create(payment))
         body = events[0].data
         claim = Claim(payment_id, asked, 201, body) if asked is not None else None
-        if uses is None:
-            inserted = await self._payments.insert(payment, events, claim)
-        else:
-            inserted = await self._use_key(payment, events, claim, uses)
+        try:
+            if uses is None:
+                inserted = await self._payments.insert(payment, events, claim)
+            else:
+                inserted = await self._use_key(payment, events, claim, uses)
+        except CardTokenTaken:
+            raise CardTokenUsed from None
         if not inserted:
-            assert asked is not None, "a random id exists twice"
-            return replay(await self._payments.claim_of(payment_id), asked)
+            raise IdempotencyKeyReused
         self._signals.outbox_filled()
         self._signals.payment_due(self._processing_delay.total_seconds())
         return Answer(201, body)
@@ -147,6 +144,7 @@ class Charging:
             capture=request.capture,
             customer_id=source.customer_id,
             card=source.card,
+            card_token_id=request.card_token,
             challenge_url=source.challenge_url,
             payment_key_id=caller.payment_key.id if caller.payment_key else None,
         )

@@ -11,6 +11,9 @@ from services.challenges import Challenges
 from services.customers import Customers
 from services.vault import CardVault
 
+_PAYING = "payments"
+"""What every charge claims a token for, so that it can no longer be saved as a card."""
+
 
 @dataclass(frozen=True, slots=True)
 class Source:
@@ -33,7 +36,7 @@ class Funding:
     async def source(
         self, caller: Caller, request: ChargeFields, customer_id: str | None, payment_id: str, base_url: str
     ) -> Source:
-        """What this charge is paid with. A token is claimed for the payment's id, so a repetition finds it its own.
+        """What this charge is paid with. Which charge uses a token up, the insert of the payment decides.
 
         Raises NotFound, CardTokenUsed, CardTokenExpired.
         """
@@ -48,7 +51,7 @@ class Funding:
         if request.card is not None:
             card = self._vault.seal(caller.account_id, request.card.details())
         elif request.card_token is not None:
-            # The last thing that can be refused, since it uses the token up.
-            card = await self._cards.claim(caller, request.card_token, payment_id)
+            # Last, so that nearly every refusal leaves the token as it was.
+            card = await self._cards.claim(caller, request.card_token, _PAYING)
         asks = card is not None and card.challenges
         return Source(card, customer_id, customer_name, self._challenges.url(base_url, payment_id) if asks else None)

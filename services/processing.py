@@ -1,7 +1,7 @@
 """Taking payments on by themselves: what is due begins or expires, and what the bank is to know it is told."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -22,6 +22,9 @@ BATCH = 250
 LEASE_S = 10
 """How long a payment waits when its worker has died. A batch takes milliseconds; where it takes longer than this,
 another worker begins too, and the lease's token lets only one of them write (the bank knows repeated operations)."""
+INTENTS_AT_ONCE = 5
+"""Of one payment in one write. Each answer adds an event that shows the whole payment, and all of them stand in its
+document (16 MB at most) until they are published."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +62,9 @@ class Processing:
     async def _act(self, leased: Sequence[Leased]) -> list[Leased]:
         """Begin what waits and expire what nobody captured. Those that are still ours, as they are now."""
         now = clock.now()
-        rule_of = {one.payment.id: _own_act(one.payment, now) for one in leased}
-        ready = [one for one in leased if rule_of[one.payment.id] is None]
-        changes = [(one, rule(one.payment, now)) for one in leased if (rule := rule_of[one.payment.id]) is not None]
+        acts = [(one, _own_act(one.payment, now)) for one in leased]
+        ready = [one for one, change in acts if change is None]
+        changes = [(one, change) for one, change in acts if change is not None]
         written = await self._write([(one, change, bool(change.payment.intents)) for one, change in changes])
         return ready + [
             Leased(change.payment, one.token)
@@ -74,13 +77,8 @@ class Processing:
         asked = [
             _Asked(one, intent, self._operation(one.payment, intent))
             for one in leased
-            for intent in one.payment.sendable
-            if intent.due_at <= now
+            for intent in [due for due in one.payment.sendable if due.due_at <= now][:INTENTS_AT_ONCE]
         ]
-        idle = {one.payment.id for one in leased} - {one.leased.payment.id for one in asked}
-        await self._payments.give_back([one for one in leased if one.payment.id in idle])
-        if not asked:
-            return
         answers = await self._answers(asked)
         changes: dict[str, tuple[Leased, Change]] = {}
         for one, answer in zip(asked, answers, strict=True):
@@ -134,11 +132,11 @@ class Processing:
         return written
 
 
-def _own_act(payment: Payment, now: datetime) -> Callable[[Payment, datetime], Change] | None:
+def _own_act(payment: Payment, now: datetime) -> Change | None:
     """What happens to a payment by itself at this moment, if anything."""
     if payment.acts_at is None or payment.acts_at > now:
         return None
-    return {Status.PENDING: rules.begin, Status.AUTHORIZED: rules.expire}.get(payment.status)
+    return rules.begin(payment, now) if payment.status is Status.PENDING else rules.expire(payment, now)
 
 
 def _unsent(one: _Asked, found: dict[str, Answer | None]) -> bool:

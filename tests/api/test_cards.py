@@ -340,6 +340,17 @@ def test_many_charges_at_once_use_a_token_once(psp: Psp, merchant: Account) -> N
     assert sorted(answer.status_code for answer in answers) == [201] + [409] * 19
 
 
+def test_a_charge_that_never_came_to_be_leaves_the_token_to_the_next(
+    psp: Psp, merchant: Account, mongo: pymongo.MongoClient[Row]
+) -> None:
+    token_id, refuse_one = token(psp, merchant), {"failCommands": ["insert"], "namespace": "tests.payments"}
+    mongo.admin.command("configureFailPoint", "failCommand", mode={"times": 1}, data={**refuse_one, "errorCode": 50})
+
+    assert refused(psp.charge(merchant, cardToken=token_id)) == (503, "outcome_unknown")
+    assert psp.charge(merchant, cardToken=token_id).status_code == 201
+    assert refused(psp.charge(merchant, cardToken=token_id)) == (409, "card_token_used")
+
+
 # Saved cards
 
 

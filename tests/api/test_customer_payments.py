@@ -134,6 +134,7 @@ def test_payments_stay_when_the_customer_is_deleted(psp: Psp, merchant: Account)
     assert psp.get(f"/payments/{payment['id']}", headers=merchant.key).json() == payment
     path = f"/customers/{customer_id}/payments/{payment['id']}"
     assert psp.get(path, headers=merchant.key).json() == payment
+    assert payments(psp, merchant, customer_id)["transactions"] == [payment]
     query = {"customerName": "Ada Lovelace", "limit": "100"}
     found = psp.get("/payments/query", params=query, headers=merchant.both).json()["transactions"]
     assert payment["id"] in {one["id"] for one in found}

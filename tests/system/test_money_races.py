@@ -90,6 +90,10 @@ def charge(**fields: Any) -> dict[str, Any]:
     return {"customerName": "Grace Hopper", "paymentAmount": 100, "currency": "USD", "card": card(), **fields}
 
 
+def token(psp: Psp, account: Account) -> str:
+    return str(psp.post("/tokens", json=card(), headers=account.key).json()["id"])
+
+
 def keyed(account: Account, key: str | None = None) -> dict[str, str]:
     return {**account.key, "Idempotency-Key": key or secrets.token_hex(8)}
 
@@ -208,11 +212,25 @@ async def test_a_payment_key_for_one_use_opens_one_payment(
     assert len(checked(books, account).payments) == ROUNDS
 
 
+async def test_who_comes_too_late_for_a_payment_key_keeps_the_card_token(
+    crowd: Crowd, psp: Psp, account: Account, books: Documents
+) -> None:
+    for _ in range(ROUNDS):
+        key = psp.post("/payment-keys", json={}, headers=account.key).json()["paymentKey"]
+        bodies = [charge(card=None, cardToken=token(psp, account)) for _ in range(20)]
+        browsers = [{"X-Payment-Key": key, "Idempotency-Key": str(number)} for number in range(20)]
+
+        answers = await crowd.at_once(*(("/payments/charge", *one) for one in zip(bodies, browsers, strict=True)))
+
+        assert codes(answers) == {"payment_key_used_up": 19}
+        again = await crowd.at_once(*(("/payments/charge", body, keyed(account)) for body in bodies))
+        assert codes(again) == {"card_token_used": 1}
+    assert len(checked(books, account).payments) == 20 * ROUNDS
+
+
 async def test_a_card_token_pays_for_one_payment(crowd: Crowd, psp: Psp, account: Account, books: Documents) -> None:
     for _ in range(ROUNDS):
-        token = psp.post("/tokens", json=card(), headers=account.key).json()["id"]
-        body = charge(cardToken=token)
-        del body["card"]
+        body = charge(card=None, cardToken=token(psp, account))
 
         answers = await crowd.at_once(*(("/payments/charge", body, keyed(account)) for _ in range(20)))
 
@@ -225,9 +243,7 @@ async def test_the_same_charge_with_a_card_token_many_times_at_once_is_one(
     crowd: Crowd, psp: Psp, account: Account, books: Documents
 ) -> None:
     for _ in range(ROUNDS):
-        token = psp.post("/tokens", json=card(), headers=account.key).json()["id"]
-        body, headers = charge(cardToken=token), keyed(account)
-        del body["card"]
+        body, headers = charge(card=None, cardToken=token(psp, account)), keyed(account)
 
         answers = await crowd.at_once(*[("/payments/charge", body, headers)] * 20)
 
