@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.conftest import Server
 from tests.factories import Account, Psp
 
 Row = dict[str, Any]
@@ -64,6 +65,19 @@ def test_the_page_shows_what_is_paid_with_what_and_asks(psp: Psp, merchant: Acco
         assert shown in answer.text
     assert ASKS["number"] not in answer.text
     assert merchant.id not in answer.text
+
+
+def test_the_proof_in_the_address_is_in_no_log(psp: Psp, merchant: Account, server: Server) -> None:
+    payment = asked(psp, merchant)
+    address, proof = payment["nextAction"]["url"].rsplit("/", 1)
+
+    page(psp, payment)
+    psp.client.get(f"{address}/%{ord(proof[0]):x}{proof[1:]}?more=1")
+    press(psp, payment, "approve")
+
+    logged = server.log.read_text()
+    assert logged.count(f"/3ds/{payment['id']}/XXX") == 4
+    assert proof[1:] not in logged
 
 
 def test_the_page_runs_nothing_is_framed_by_nobody_and_is_not_kept(psp: Psp, merchant: Account) -> None:
