@@ -98,7 +98,7 @@ def test_the_walks_only_knobs_are_the_two_that_it_names() -> None:
     assert first[:2] == ["PSP=${PSP:-http://127.0.0.1:8000}", "HOOK_PORT=${HOOK_PORT:-4242}"]
 
 
-def test_the_commands_of_the_readme_exist() -> None:
+def test_the_commands_of_the_readme_are_those_that_exist() -> None:
     text = read("README.md")
     makefile = read("Makefile")
     for target in re.findall(r"^make (\w+)", text, re.MULTILINE):
@@ -106,8 +106,10 @@ def test_the_commands_of_the_readme_exist() -> None:
     shown = subprocess.run(
         [sys.executable, "cli.py", "--help"], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout
-    for command in re.findall(r"python cli\.py ([a-z-]+)", text):
-        assert command in shown
+    commands = set(re.findall(r"^│ ([a-z][a-z-]*) ", shown, re.MULTILINE))
+    (row,) = (row for row in rows(section(text, "## How the code is laid out")) if "cli.py" in row[0])
+    assert commands == set(re.findall(r"`([a-z-]+)`", row[1]))
+    assert commands >= set(re.findall(r"python cli\.py ([a-z-]+)", text))
 
 
 def test_the_settings_are_those_of_the_application() -> None:
