@@ -28,7 +28,7 @@ from routers import (
     users,
     webhooks,
 )
-from routers.middleware import RequestContext, keep_pans_out_of_the_access_log
+from routers.middleware import RequestContext, keep_secrets_out_of_the_access_log
 from routers.roles import ROLE_TABLE
 from services.psp import Psp, open_psp
 from workers.runner import running_workers
@@ -83,7 +83,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     documentation.install(app)
     app.add_middleware(RequestContext)
     app.add_middleware(BriefStartErrors)
-    keep_pans_out_of_the_access_log()
+    keep_secrets_out_of_the_access_log()
     _refuse_routes_without_roles(app)
     return app
 

@@ -115,7 +115,7 @@ class PaymentKeyUsedUp(PspError):
 class CardTokenUsed(PspError):
     status = 409
     code = "card_token_used"
-    message = "The card token was already used for another payment."
+    message = "The card token was already used."
 
 
 class CardTokenExpired(PspError):

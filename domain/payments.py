@@ -118,6 +118,8 @@ class Refund:
     updated_at: datetime
     reason: str | None = None
     failure: Failure | None = None
+    sequence: int = 0
+    """The number of its latest event, among those of its payment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,9 +292,10 @@ def move(payment: Payment, status: Status, now: datetime, **fields: Any) -> Chan
 
 def tell_refund(payment: Payment, event_type: str, refund: Refund, now: datetime, **fields: Any) -> Change:
     """Add or replace a refund, with its event."""
+    refund = replace(refund, sequence=payment.sequence + 1)
     others = tuple(one for one in payment.refunds if one.id != refund.id)
     refunds = tuple(sorted((*others, refund), key=lambda one: (one.created_at, one.id)))
-    after = changed(payment, now, refunds=refunds, sequence=payment.sequence + 1, **fields)
+    after = changed(payment, now, refunds=refunds, sequence=refund.sequence, **fields)
     return Change(after, (PaymentEvent(event_type, after.sequence, after, refund),))
 
 

@@ -120,6 +120,7 @@ def _refund_document(refund: Refund) -> Document:
         "status": refund.status.value,
         "created_at": refund.created_at,
         "updated_at": refund.updated_at,
+        "sequence": refund.sequence,
     }
     if refund.reason is not None:
         document["reason"] = refund.reason
@@ -138,6 +139,7 @@ def _refund(row: Document) -> Refund:
         updated_at=row["updated_at"],
         reason=row.get("reason"),
         failure=_failure(failure) if failure else None,
+        sequence=row.get("sequence", 0),
     )
 
 

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query, Request, Response
 from core import json_codec
 from core.errors import NotFound
 from routers.answers import answered
-from routers.conditional import conditional
+from routers.conditional import conditional, documented_conditional
 from routers.dependencies import IDEMPOTENCY_KEY_HEADER, PREFER_HEADER, CallerDep, PspDep, charge_with
 from routers.payments import CHARGE_ERRORS, page_response
 from routers.roles import API
@@ -40,7 +40,7 @@ async def list_customer_payments(
     return page_response(caller, page)
 
 
-@router.get("/{payment_id}", response_model=PaymentOut, responses=documented(NotFound))
+@router.get("/{payment_id}", response_model=PaymentOut, **documented_conditional(NotFound))
 async def get_customer_payment(
     psp: PspDep, caller: CallerDep, customer_id: str, payment_id: str, request: Request
 ) -> Response:

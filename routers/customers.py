@@ -8,7 +8,7 @@ from core import json_codec
 from core.errors import Contention, IdempotencyKeyReused, NotFound
 from domain.customers import Customer
 from routers.answers import answered, json_answer
-from routers.conditional import conditional
+from routers.conditional import conditional, documented_conditional
 from routers.dependencies import IDEMPOTENCY_KEY_HEADER, CallerDep, PspDep, command_of
 from routers.roles import API
 from routers.route import PspRoute, documented
@@ -49,7 +49,7 @@ async def list_customers(psp: PspDep, caller: CallerDep, query: Annotated[Custom
     )
 
 
-@router.get("/{customer_id}", response_model=CustomerOut, responses=documented(NotFound))
+@router.get("/{customer_id}", response_model=CustomerOut, **documented_conditional(NotFound))
 async def get_customer(psp: PspDep, caller: CallerDep, customer_id: str, request: Request) -> Response:
     """One customer."""
     return conditional(request, _shown(await psp.customers.get(caller, customer_id)))

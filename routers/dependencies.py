@@ -92,6 +92,7 @@ IDEMPOTENCY_KEY_HEADER = _header("Idempotency-Key", "1–255 printable character
 PREFER_HEADER = _header(
     "Prefer", f"`wait=N` (RFC 7240) waits up to N seconds, at most {MAX_WAIT_S}, for the final state"
 )
+IF_NONE_MATCH_HEADER = _header("If-None-Match", "An `ETag` of this object: 304 while nothing has changed since")
 
 CallerDep = Annotated[Caller, Depends(_caller)]
 PspDep = Annotated[Psp, Depends(_psp)]

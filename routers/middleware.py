@@ -13,6 +13,7 @@ from domain.cards import mask_pans
 _LOG = logging.getLogger("mock_psp.request")
 _ACCEPTED = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 _REQUEST_ID = "psp.request_id"
+_PROOF = re.compile(r"(/3ds/[^/]+/)[^/?]+")
 
 
 def request_id_of(scope: Scope) -> str:
@@ -47,7 +48,7 @@ class RequestContext:
         try:
             await self._app(scope, receive, send_with_id)
         except Exception:
-            _LOG.exception("request %s failed: %s %s", request_id, scope["method"], mask_pans(scope["path"]))
+            _LOG.exception("request %s failed: %s %s", request_id, scope["method"], _without_secrets(scope["path"]))
             if started:
                 raise
             from routers.problems import problem  # noqa: PLC0415 - problems needs request_id_of
@@ -56,20 +57,20 @@ class RequestContext:
             await response(scope, receive, send_with_id)
 
 
-def keep_pans_out_of_the_access_log() -> None:
-    """Addresses are logged by the server, and a card number in one would be."""
+def keep_secrets_out_of_the_access_log() -> None:
+    """Addresses are logged by the server: a card number may be in one, and a 3-D Secure page's ends in its proof."""
     logging.getLogger("uvicorn.access").addFilter(_mask_address)
 
 
 def _mask_address(record: logging.LogRecord) -> bool:
     if isinstance(record.args, tuple):
-        record.args = tuple(_address_without_pans(arg) if isinstance(arg, str) else arg for arg in record.args)
+        record.args = tuple(_without_secrets(arg) if isinstance(arg, str) else arg for arg in record.args)
     return True
 
 
-def _address_without_pans(address: str) -> str:
+def _without_secrets(address: str) -> str:
     readable = unquote_plus(address)
-    masked = mask_pans(readable)
+    masked = _PROOF.sub(r"\1XXX", mask_pans(readable))
     return address if masked == readable else quote(masked, safe="/?&=")
 
 

@@ -21,7 +21,7 @@ from core.errors import (
 from domain.payments import Payment
 from repositories.pages import Page
 from routers.answers import answered, json_answer
-from routers.conditional import conditional
+from routers.conditional import conditional, documented_conditional
 from routers.dependencies import IDEMPOTENCY_KEY_HEADER, PREFER_HEADER, CallerDep, PspDep, charge_with, command_of
 from routers.roles import API
 from routers.route import PspRoute, documented
@@ -74,7 +74,7 @@ async def query_payments(psp: PspDep, caller: CallerDep, query: Annotated[Paymen
     return page_response(caller, await psp.payments.page(caller, query), NOTHING_MATCHES)
 
 
-@router.get("/{payment_id}", response_model=PaymentOut, responses=documented(NotFound))
+@router.get("/{payment_id}", response_model=PaymentOut, **documented_conditional(NotFound))
 async def get_payment(psp: PspDep, caller: CallerDep, payment_id: str, request: Request) -> Response:
     """One payment, with its refunds."""
     return conditional(request, json_codec.dumps(await psp.payments.get(caller, payment_id)))

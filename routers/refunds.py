@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query, Request, Response
 from core import json_codec
 from core.errors import AmountExceeded, Contention, IdempotencyKeyReused, InvalidState, NotFound
 from routers.answers import answered, json_answer
-from routers.conditional import conditional
+from routers.conditional import conditional, documented_conditional
 from routers.dependencies import IDEMPOTENCY_KEY_HEADER, CallerDep, PspDep, command_of
 from routers.roles import API
 from routers.route import PspRoute, documented
@@ -36,7 +36,7 @@ async def list_refunds(psp: PspDep, caller: CallerDep, query: Annotated[RefundQu
     return json_answer(json_codec.dumps(await psp.refunds.page(caller, query)))
 
 
-@router.get("/{refund_id}", response_model=RefundOut, responses=documented(NotFound))
+@router.get("/{refund_id}", response_model=RefundOut, **documented_conditional(NotFound))
 async def get_refund(psp: PspDep, caller: CallerDep, refund_id: str, request: Request) -> Response:
     """One refund, as it is at this moment."""
     return conditional(request, json_codec.dumps(await psp.refunds.get(caller, refund_id)))

@@ -14,7 +14,7 @@ from core.errors import (
     Unavailable,
 )
 from domain.roles import Role
-from routers.conditional import conditional
+from routers.conditional import conditional, documented_conditional
 from routers.dependencies import CallerDep, PspDep
 from routers.roles import API
 from routers.route import PspRoute, documented
@@ -68,7 +68,7 @@ async def logout(psp: PspDep, caller: CallerDep, body: EmptyBody | None = None) 
     return Message(message="Logged out successfully.")
 
 
-@router.get("/users/me", response_model=UserOut, tags=["Users"])
+@router.get("/users/me", response_model=UserOut, tags=["Users"], **documented_conditional())
 async def me(psp: PspDep, caller: CallerDep, request: Request) -> Response:
     """The caller's account, without its secrets."""
     user = await psp.accounts.get(caller.account_id)
@@ -81,7 +81,7 @@ async def list_users(psp: PspDep, query: Annotated[UserQuery, Query()]) -> UserP
     return await psp.accounts.page(query)
 
 
-@router.get("/users/{user_id}", response_model=UserOut, tags=["Users"], responses=documented(NotFound))
+@router.get("/users/{user_id}", response_model=UserOut, tags=["Users"], **documented_conditional(NotFound))
 async def get_user(psp: PspDep, user_id: str, request: Request) -> Response:
     """One account."""
     user = await psp.accounts.get(user_id)

@@ -111,9 +111,13 @@ class SaveCardRequest(RequestModel):
         return {"card": self.card.fingerprint_source() if self.card else None, "card_token": self.card_token}
 
 
-class SavedCardOut(CardOut):
+class _SavedCardIds(ResponseModel):
     id: str = Field(examples=["card_06gztrpz170we29n8r9na1k3t0"])
     customer_id: str = Field(examples=["cus_06gztrpz170we29n8r9na1k3t0"])
+
+
+# The bases are in this order so that the ids are shown first, as everywhere else.
+class SavedCardOut(CardOut, _SavedCardIds):
     created_at: Moment
 
 

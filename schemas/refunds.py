@@ -48,6 +48,7 @@ class RefundOut(ResponseModel):
     status: RefundStatus
     reason: str | None
     failure: FailureOut | None
+    sequence: int = Field(description="The number of its latest event, among those of its payment", examples=[5])
     created_at: Moment
     updated_at: Moment
 
@@ -64,6 +65,7 @@ def refund_view(refund: Refund, payment: Payment) -> dict[str, Any]:
         "status": refund.status.value,
         "reason": refund.reason,
         "failure": failure_view(refund.failure) if refund.failure else None,
+        "sequence": refund.sequence,
         "createdAt": rfc3339(refund.created_at),
         "updatedAt": rfc3339(refund.updated_at),
     }

@@ -102,7 +102,7 @@ class Customers:
 
     async def page(self, caller: Caller, query: CustomerQuery) -> Page[Customer]:
         """The caller's own customers, newest first."""
-        phone = None if query.phone is None else _e164(("query", "phone"), _international(query.phone), None)
+        phone = None if query.phone is None else _international(query.phone)
         wanted = CustomerFilter(caller.account_id, query.name, query.email, phone)
         try:
             return await self._customers.page(wanted, limit=query.limit, cursor=query.cursor)
@@ -132,24 +132,28 @@ def _fields(sent: dict[str, Any]) -> dict[str, Any]:
     fields = dict(sent)
     if "phone" in sent:
         typed = sent["phone"]
-        fields["phone"] = None if typed is None else _e164(("body", "phone"), typed, sent["country"])
+        fields["phone"] = None if typed is None else _e164(typed, sent["country"])
         fields["phone_as_typed"] = typed
     if "metadata" in sent:
         fields["metadata"] = sent["metadata"] or None
     return fields
 
 
-def _e164(where: tuple[str, ...], typed: str, country: str | None) -> str:
+def _e164(typed: str, country: str | None) -> str:
     try:
         return e164(typed, country)
     except PhoneInvalid as error:
-        raise invalid(where, str(error), typed) from None
+        raise invalid(("body", "phone"), str(error), typed) from None
 
 
 def _international(typed: str) -> str:
     """A number in a URL. Its + arrives as a space where it was not escaped, and nothing else can be meant."""
     number = typed.strip()
-    return number if number.startswith("+") else f"+{number}"
+    try:
+        return e164(number if number.startswith("+") else f"+{number}", None)
+    except PhoneInvalid:
+        reason = "not a possible phone number with its country's code"
+        raise invalid(("query", "phone"), reason, typed) from None
 
 
 def _event(change: Change) -> OutboxEvent:

@@ -105,8 +105,8 @@ class Processing:
         authorises = intent.kind is OperationKind.AUTHORISE
         try:
             pan = self._vault.open(payment.owner_id, payment.card) if authorises and payment.card else None
-        except CannotDecrypt:
-            _LOG.exception("the card of %s cannot be opened; the payment waits", payment.id)
+        except CannotDecrypt as error:
+            _LOG.error("the card of %s cannot be opened (%s); the payment waits", payment.id, error)
             return None
         return Operation(
             id=intent.operation_id,

@@ -379,6 +379,7 @@ def test_a_card_is_saved_from_a_token_which_that_uses_up(psp: Psp, merchant: Acc
     assert again.headers["Idempotent-Replayed"] == "true"
     assert refused(save(psp, merchant, customer_id, cardToken=token_id)) == (409, "card_token_used")
     assert refused(psp.charge(merchant, cardToken=token_id)) == (409, "card_token_used")
+    assert psp.charge(merchant, cardToken=token_id).json()["detail"] == "The card token was already used."
     psp.completed(merchant, cardId=first.json()["id"])
 
 
@@ -395,6 +396,13 @@ def test_saving_needs_a_card_or_a_token_and_not_both(psp: Psp, merchant: Account
 
     assert problem(answer)["msg"] == "Value error, either card or cardToken is needed"
     assert VISA["number"] not in answer.text
+
+
+def test_a_saved_card_is_listed_just_as_it_was_answered(psp: Psp, merchant: Account) -> None:
+    customer_id = customer(psp, merchant)
+    answer = save(psp, merchant, customer_id, card=VISA)
+
+    assert answer.text in psp.get(f"/customers/{customer_id}/cards", headers=merchant.key).text
 
 
 def test_saved_cards_are_listed_newest_first_in_pages(psp: Psp, merchant: Account) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.conftest import Server
 from tests.factories import Account, Psp
 
 Row = dict[str, Any]
@@ -60,10 +61,32 @@ def test_the_page_shows_what_is_paid_with_what_and_asks(psp: Psp, merchant: Acco
     assert answer.status_code == 200
     assert answer.headers["content-type"] == "text/html; charset=utf-8"
     assert title(answer) == QUESTION
-    for shown in ("1,234.5", "EUR", "visa", "3220", "Grace Hopper", 'value="approve"', 'value="refuse"'):
+    for shown in ("1,234.50 EUR", "visa", "3220", "Grace Hopper", 'value="approve"', 'value="refuse"'):
         assert shown in answer.text
     assert ASKS["number"] not in answer.text
     assert merchant.id not in answer.text
+
+
+@pytest.mark.parametrize(
+    ("currency", "shown"), [("JPY", "1,000 JPY"), ("USD", "1,000.00 USD"), ("KWD", "1,000.000 KWD")]
+)
+def test_the_page_shows_the_amount_as_its_currency_is_written(
+    psp: Psp, merchant: Account, currency: str, shown: str
+) -> None:
+    assert f"<dd>{shown}</dd>" in page(psp, asked(psp, merchant, paymentAmount=1000, currency=currency)).text
+
+
+def test_the_proof_in_the_address_is_in_no_log(psp: Psp, merchant: Account, server: Server) -> None:
+    payment = asked(psp, merchant)
+    address, proof = payment["nextAction"]["url"].rsplit("/", 1)
+
+    page(psp, payment)
+    psp.client.get(f"{address}/%{ord(proof[0]):x}{proof[1:]}?more=1")
+    press(psp, payment, "approve")
+
+    logged = server.log.read_text()
+    assert logged.count(f"/3ds/{payment['id']}/XXX") == 4
+    assert proof[1:] not in logged
 
 
 def test_the_page_runs_nothing_is_framed_by_nobody_and_is_not_kept(psp: Psp, merchant: Account) -> None:

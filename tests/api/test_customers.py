@@ -357,6 +357,15 @@ def test_a_plus_that_was_not_escaped_finds_the_number_too(psp: Psp, shelf: tuple
     assert [customer["id"] for customer in found] == [ids["grant"]]
 
 
+def test_a_number_without_its_countrys_code_is_told_as_it_was_sent(psp: Psp, merchant: Account) -> None:
+    answer = psp.get("/customers", params={"phone": "020 7946 0018"}, headers=merchant.key)
+
+    assert answer.status_code == 422
+    (problem,) = answer.json()["detail"]
+    assert (problem["loc"], problem["input"]) == (["query", "phone"], "020 7946 0018")
+    assert problem["msg"] == "Value error, not a possible phone number with its country's code"
+
+
 def test_an_account_without_customers_has_an_empty_list(psp: Psp) -> None:
     answer = psp.get("/customers", headers=psp.register().key)
 

@@ -131,6 +131,20 @@ def test_keys_are_listed_newest_first_in_pages(psp: Psp) -> None:
     assert bad.json()["detail"][0]["loc"] == ["query", "cursor"]
 
 
+def test_one_key_has_an_etag_that_changes_with_its_uses(psp: Psp, merchant: Account) -> None:
+    key = make(psp, merchant)
+    path = f"/payment-keys/{key['id']}"
+    etag = psp.get(path, headers=merchant.key).headers["ETag"]
+
+    unchanged = psp.get(path, headers={**merchant.key, "If-None-Match": etag})
+    assert (unchanged.status_code, unchanged.content, unchanged.headers["ETag"]) == (304, b"", etag)
+
+    assert pay(psp, key).status_code == 201
+    changed = psp.get(path, headers={**merchant.key, "If-None-Match": etag})
+    assert (changed.status_code, changed.json()["uses"]) == (200, 1)
+    assert changed.headers["ETag"] != etag
+
+
 def test_another_merchants_keys_look_like_missing_ones(psp: Psp, merchant: Account) -> None:
     path = f"/payment-keys/{make(psp, psp.register())['id']}"
 

@@ -255,9 +255,11 @@ def test_each_step_is_told_once_and_numbered_without_gaps(
     assert [event["sequence"] for event in events] == list(range(1, 9))
     bodies = [json.loads(request.body) for request in received]
     assert {body["id"] for body in bodies} == {event["_id"] for event in events}
+    numbers = {body["id"]: body["data"]["sequence"] for body in bodies}
+    assert numbers == {event["_id"]: event["sequence"] for event in events}
     told_last = next(body for body in bodies if body["type"] == "payment.refunded")
     assert told_last["data"] == refunded
-    assert refunded["sequence"] == 8
+    assert (refunded["sequence"], refunded["refunds"][0]["sequence"]) == (8, 7)
 
 
 def test_a_number_of_a_brand_without_a_scenario_succeeds(psp: Psp, merchant: Account) -> None:

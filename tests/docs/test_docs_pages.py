@@ -184,6 +184,20 @@ def test_an_operation_documents_its_answer(route: PspRoute) -> None:
     assert resolved(success["content"]["application/json"]["schema"])["properties"]
 
 
+def test_one_objects_get_documents_its_etag() -> None:
+    single = [
+        route
+        for route in ROUTES
+        if route.only_method == "GET" and (route.path.endswith("}") or route.path.endswith("/users/me"))
+    ]
+    assert len(single) == 7
+    for route in single:
+        operation = DOCUMENT["paths"][route.path_format]["get"]
+        assert "ETag" in operation["responses"]["200"]["headers"], route.path
+        assert operation["responses"]["304"]["description"], route.path
+        assert "If-None-Match" in [parameter["name"] for parameter in operation["parameters"]], route.path
+
+
 def test_the_outgoing_webhooks_are_described() -> None:
     assert DOCUMENT["webhooks"].keys() == EVENT_TYPES.keys()
     for event, webhook in DOCUMENT["webhooks"].items():

@@ -241,3 +241,9 @@ def test_what_no_key_opens_stays_as_it_is_and_is_told(
     with installation.serving(OTHER) as server:
         answer = client(server).charge(account, cardId=card_id)
         assert answer.status_code == 201, "a payment whose card cannot be opened waits for its key"
+        told = f"the card of {answer.json()['id']} cannot be opened (sealed under a key that is not in ENCRYPTION_KEY)"
+        deadline = time.monotonic() + 30
+        while told not in server.log.read_text():
+            assert time.monotonic() < deadline, server.log.read_text()
+            time.sleep(0.05)
+        assert "Traceback" not in server.log.read_text(), "it is told again and again: one line is enough"
