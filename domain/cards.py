@@ -168,7 +168,7 @@ class StoredCard:
     exp_year: int
     holder_name: str | None
     fingerprint: str
-    """The same for the same number in one database, and of no use in another."""
+    """The same for the same number of one owner, and of no use to another."""
     sealed_pan: bytes = field(repr=False)
     challenges: bool = False
     """Its issuer asks for 3-D Secure before the bank is asked."""

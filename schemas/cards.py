@@ -83,7 +83,9 @@ class CardOut(ResponseModel):
     exp_year: int = Field(examples=[2030])
     cvc: str = Field(description="Always `XXX`: it is not kept", examples=["XXX"])
     holder_name: str | None
-    fingerprint: str = Field(description="The same for the same number", examples=["9c1f0e2ab5d84b63a1f07c3e5d2b8a90"])
+    fingerprint: str = Field(
+        description="The same for the same number in one account", examples=["9c1f0e2ab5d84b63a1f07c3e5d2b8a90"]
+    )
 
 
 class CardTokenOut(ResponseModel):
