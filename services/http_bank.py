@@ -19,6 +19,8 @@ TIMEOUT_S = 3.0
 MAX_ATTEMPTS = 3
 """Where the connection failed. What timed out is not sent again from here: it is looked up first."""
 BACKOFF_S = 0.1
+MAX_ANSWER_BYTES = 1024 * 1024
+"""Eight times what a full batch of declines takes."""
 FAILURES_TO_OPEN = 5
 OPEN_S = 2.0
 
@@ -111,10 +113,14 @@ class HttpBank:
 
     async def _post(self, path: str, body: bytes) -> BatchOut:
         async with self._session.post(self._url + path, data=body, allow_redirects=False) as response:
-            received = await response.read()
+            received = bytearray()
+            async for chunk in response.content.iter_any():
+                received += chunk
+                if len(received) > MAX_ANSWER_BYTES:
+                    raise NoAnswer("the bank's answer has no end")
             if response.status != 200:
                 raise NoAnswer(f"the bank answered {response.status}")
-            return BatchOut.model_validate_json(received)
+            return BatchOut.model_validate_json(bytes(received))
 
 
 def _message(operation: Operation, *, with_pan: bool) -> dict[str, object]:

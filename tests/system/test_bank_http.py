@@ -4,7 +4,7 @@ import asyncio
 import subprocess
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from core.database import Database
 from domain.acquiring import Answer, Operation, Verdict
 from domain.bank_scenarios import LATE_S, SCENARIOS
 from services.bank import InProcessBank, open_bank
-from services.http_bank import FAILURES_TO_OPEN, OPEN_S, TIMEOUT_S, HttpBank
+from services.http_bank import FAILURES_TO_OPEN, MAX_ANSWER_BYTES, OPEN_S, TIMEOUT_S, HttpBank
 from tests.acquiring import PAN, VISA, approved, capture, declined, fresh, hold, pending, refund, sale, unknown, void
 from tests.conftest import READY_S, free_port, running
 
@@ -305,6 +305,30 @@ async def test_a_bank_that_hangs_or_talks_nonsense_is_no_answer() -> None:
     bank = HttpBank(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
     try:
         assert [await bank.submit([sale()]) for _ in range(4)] == [[None]] * 4
+    finally:
+        await bank.close()
+        server.close()
+
+
+async def test_of_an_answer_without_end_no_more_is_read_than_a_bank_has_to_say() -> None:
+    operation, sent = sale(), 0
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal sent
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n")
+        with suppress(ConnectionError):
+            while sent < 256 * MAX_ANSWER_BYTES:
+                writer.write(b" " * MAX_ANSWER_BYTES)
+                sent += MAX_ANSWER_BYTES
+                await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(talk, "127.0.0.1", 0)
+    bank = HttpBank(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+    try:
+        assert await bank.submit([operation]) == [None]
+        assert sent < 64 * MAX_ANSWER_BYTES
     finally:
         await bank.close()
         server.close()
