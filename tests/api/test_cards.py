@@ -174,6 +174,7 @@ WRONG: Mapping[str, tuple[Row, str, str]] = {
     "an empty code": ({"cvc": ""}, "cvc", "3 digits"),
     "an empty name": ({"holderName": ""}, "holderName", "at least 1"),
     "a long name": ({"holderName": "x" * 201}, "holderName", "at most 200"),
+    "a number for a name": ({"holderName": "4111 1111 1111 1111 12/40"}, "holderName", "a card number is no name"),
     "an unknown field": ({"cvv": "123"}, "cvv", "Extra inputs"),
     "a field in snake_case": ({"exp_month": 12}, "exp_month", "Extra inputs"),
 }
