@@ -12,8 +12,16 @@ from starlette.responses import Response
 from starlette.routing import Match, Route
 
 from core import json_codec
-from core.database import DriverError, nothing_was_sent, outage
-from core.errors import DatabaseUnavailable, InvalidRequest, MethodNotAllowed, NotFound, OutcomeUnknown, PspError
+from core.database import DriverError, document_is_full, nothing_was_sent, outage
+from core.errors import (
+    Contention,
+    DatabaseUnavailable,
+    InvalidRequest,
+    MethodNotAllowed,
+    NotFound,
+    OutcomeUnknown,
+    PspError,
+)
 from domain.cards import mask_pans
 from routers.middleware import request_id_of
 
@@ -66,6 +74,9 @@ async def _http_exception(request: Request, error: Exception) -> Response:
 
 async def _driver_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, DriverError)
+    if document_is_full(error):
+        # Its events wait for a publisher that is away, or slower than whoever changes it.
+        return await _psp_error(request, Contention())
     if not outage(error):
         raise error
     reading = request.method in ("GET", "HEAD")
