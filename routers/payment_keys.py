@@ -2,9 +2,10 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request, Response
 
 from core.errors import NotFound
+from routers.conditional import conditional
 from routers.dependencies import CallerDep, PspDep
 from routers.roles import API
 from routers.route import PspRoute, documented
@@ -29,10 +30,11 @@ async def list_payment_keys(
     return await psp.payment_keys.page(caller, query)
 
 
-@router.get("/{payment_key_id}", responses=documented(NotFound))
-async def get_payment_key(psp: PspDep, caller: CallerDep, payment_key_id: str) -> PaymentKeyOut:
+@router.get("/{payment_key_id}", response_model=PaymentKeyOut, responses=documented(NotFound))
+async def get_payment_key(psp: PspDep, caller: CallerDep, payment_key_id: str, request: Request) -> Response:
     """One payment key, with how much of it is used up."""
-    return await psp.payment_keys.get(caller, payment_key_id)
+    key = await psp.payment_keys.get(caller, payment_key_id)
+    return conditional(request, key.model_dump_json(by_alias=True).encode())
 
 
 @router.delete("/{payment_key_id}", responses=documented(NotFound))
