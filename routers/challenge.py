@@ -9,7 +9,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from pydantic import BaseModel, ConfigDict
 
 from core.errors import InvalidState
-from domain.money import to_major
+from domain.money import EXPONENTS, to_major
 from domain.payments import Payment, Status
 from routers.dependencies import PspDep
 from routers.route import PspRoute
@@ -78,10 +78,11 @@ async def answer_challenge(
 
 def _page(payment: Payment) -> HTMLResponse:
     asks = payment.status is Status.REQUIRES_ACTION
+    amount = to_major(payment.amount_minor, payment.currency)
     return HTMLResponse(
         _PAGE.format(
             title=escape(_TITLES.get(payment.status, f"This payment is {payment.status}")),
-            amount=f"{to_major(payment.amount_minor, payment.currency):,} {escape(payment.currency)}",
+            amount=f"{amount:,.{EXPONENTS[payment.currency]}f} {payment.currency}",
             card=escape(f"{payment.card.brand} ending in {payment.card.last4}" if payment.card else "none"),
             name=escape(payment.customer_name),
             form=_FORM if asks else "",

@@ -66,6 +66,16 @@ def test_the_page_shows_what_is_paid_with_what_and_asks(psp: Psp, merchant: Acco
     assert merchant.id not in answer.text
 
 
+@pytest.mark.parametrize(
+    ("amount", "currency", "shown"),
+    [(1234.5, "EUR", "1,234.50 EUR"), (1000, "JPY", "1,000 JPY"), (1.25, "KWD", "1.250 KWD")],
+)
+def test_the_amount_has_the_decimals_of_its_currency(
+    psp: Psp, merchant: Account, amount: float, currency: str, shown: str
+) -> None:
+    assert f"<dd>{shown}</dd>" in page(psp, asked(psp, merchant, paymentAmount=amount, currency=currency)).text
+
+
 def test_the_page_runs_nothing_is_framed_by_nobody_and_is_not_kept(psp: Psp, merchant: Account) -> None:
     payment = asked(psp, merchant)
     pressed = psp.client.post(payment["nextAction"]["url"], data={"answer": "approve"})
