@@ -62,10 +62,6 @@ class CardDetails:
     holder_name: str | None = None
 
     @property
-    def last4(self) -> str:
-        return self.pan[-4:]
-
-    @property
     def masked(self) -> str:
         """`411111XXXXXX1111`: the first six and the last four digits (PCI DSS 4.0, requirement 3.4.1)."""
         return masked(self.pan)

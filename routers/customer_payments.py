@@ -33,7 +33,7 @@ async def charge_customer(request: Request, customer_id: str, body: CustomerChar
 async def list_customer_payments(
     psp: PspDep, caller: CallerDep, customer_id: str, query: Annotated[CustomerPaymentQuery, Query()]
 ) -> Response:
-    """A customer's payments, newest first. They stay when the customer is deleted."""
+    """A customer's payments, newest first. Those of a deleted customer are found among all of one's own."""
     await psp.customers.get(caller, customer_id)
     return page_response(caller, await psp.payments.page_of_customer(caller, customer_id, query))
 

@@ -82,7 +82,7 @@ def test_only_six_and_four_digits_are_shown(made: tuple[str, Brand]) -> None:
     assert card.masked == masked(pan)
     assert len(masked(pan)) == len(pan)
     assert masked(pan)[:6] == pan[:6]
-    assert masked(pan)[-4:] == card.last4 == pan[-4:]
+    assert masked(pan)[-4:] == pan[-4:]
     assert set(masked(pan)[6:-4]) == {"X"}
     assert pan not in repr(card)
 
