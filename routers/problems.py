@@ -131,8 +131,8 @@ def _json_value(value: object) -> Any:
         text = _text(str(value)[:_MAX_ECHO])
         return value if abs(value) < 2**53 and text == str(value) else text
     if isinstance(value, Decimal):
-        number = float(value)
-        return number if math.isfinite(number) else str(value)[:_MAX_ECHO]
+        number, text = float(value), _text(str(value))
+        return number if math.isfinite(number) and text == str(value) else text
     if isinstance(value, float):
         return value if math.isfinite(value) else str(value)
     return _text(str(value))

@@ -175,6 +175,8 @@ def put_it_in_the_wrong_field(world: World, card: Card) -> None:
     for field in ("Card", "crad", "number", "cardNumber", card.pan):
         world.charge(422, **{field: card.pan})
     world.charge(422, paymentAmount=int(card.pan), card=card.body, currency="JPY")
+    for number in (int(card.pan), float(card.pan)):
+        world.charge(422, customerName=number, reference=number)
     world.charge(404, card=card.body, customerId="cus_none")
     world.charge(422, card=card.body, cardToken=card.pan)
     world.post("/tokens", [card.body], 422)
