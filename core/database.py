@@ -52,6 +52,7 @@ __all__ = [
     "ReturnDocument",
     "Session",
     "UpdateOne",
+    "document_is_full",
     "insert_each",
     "insert_missing",
     "nothing_was_sent",
@@ -71,6 +72,7 @@ DuplicateKey = DuplicateKeyError
 OPERATION_TIMEOUT_S = 4.0
 DUPLICATE_KEY = 11000
 NAMESPACE_EXISTS = 48
+DOCUMENT_TOO_LARGE = (10334, 17419)
 INDEX_CONFLICTS = (85, 86)
 """IndexOptionsConflict and IndexKeySpecsConflict."""
 
@@ -214,6 +216,11 @@ def outage(error: DriverError) -> bool:
         or error.has_error_label("RetryableWriteError")
         or error.has_error_label("TransientTransactionError")
     )
+
+
+def document_is_full(error: DriverError) -> bool:
+    """Whether the document would have outgrown MongoDB's 16 MB, so that nothing was written."""
+    return isinstance(error, OperationFailure) and error.code in DOCUMENT_TOO_LARGE
 
 
 def nothing_was_sent(error: DriverError) -> bool:

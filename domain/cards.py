@@ -13,7 +13,8 @@ from enum import StrEnum
 _SEPARATORS = re.compile(r"[ -]")
 _DIGITS = re.compile(r"[0-9]+", re.ASCII)
 _MAX_TYPED = 40
-_PAN_LIKE = re.compile(r"(?<![0-9])[0-9](?:[ -]?[0-9]){11,18}(?![0-9])", re.ASCII)
+_DIGITS_TYPED = re.compile(r"[0-9](?:[ -]*[0-9]){11,}")
+_MAX_SEARCHED = 2000
 
 
 class Brand(StrEnum):
@@ -61,10 +62,6 @@ class CardDetails:
     holder_name: str | None = None
 
     @property
-    def last4(self) -> str:
-        return self.pan[-4:]
-
-    @property
     def masked(self) -> str:
         """`411111XXXXXX1111`: the first six and the last four digits (PCI DSS 4.0, requirement 3.4.1)."""
         return masked(self.pan)
@@ -75,15 +72,29 @@ def masked(pan: str) -> str:
 
 
 def mask_pans(text: str) -> str:
-    """The text with the card numbers in it masked: people paste them where they do not belong, an address, say."""
-    return _PAN_LIKE.sub(lambda found: _masked_if_pan(found[0]), text)
+    """The text with the card numbers in it masked: people paste them where they do not belong, an address, say, and
+    with other digits beside them."""
+    # In a long text whatever is long enough is masked unseen: to look at 60,000 digits would take a second.
+    masked_run = _without_pans if len(text) <= _MAX_SEARCHED else _without_digits
+    return _DIGITS_TYPED.sub(lambda found: masked_run(found[0]), text)
 
 
-def _masked_if_pan(typed: str) -> str:
-    try:
-        return masked(parse_pan(typed)[0])
-    except CardInvalid:
-        return typed
+def _without_pans(typed: str) -> str:
+    """Digits with whatever of them could be a card number masked, wherever it begins and ends."""
+    places = [place for place, character in enumerate(typed) if character.isdigit()]
+    digits, shown = _SEPARATORS.sub("", typed), list(typed)
+    for start in range(len(digits)):
+        brand = brand_of(digits[start:])
+        for length in BRANDS[brand].lengths if brand else ():
+            pan = digits[start : start + length]
+            if len(pan) == length and passes_luhn(pan):
+                for place in places[start + 6 : start + length - 4]:
+                    shown[place] = "X"
+    return "".join(shown)
+
+
+def _without_digits(typed: str) -> str:
+    return re.sub("[0-9]", "X", typed)
 
 
 def parse_pan(typed: str) -> tuple[str, Brand]:
@@ -153,7 +164,7 @@ class StoredCard:
     exp_year: int
     holder_name: str | None
     fingerprint: str
-    """The same for the same number in one database, and of no use in another."""
+    """The same for the same number of one owner, and of no use to another."""
     sealed_pan: bytes = field(repr=False)
     challenges: bool = False
     """Its issuer asks for 3-D Secure before the bank is asked."""

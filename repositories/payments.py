@@ -139,10 +139,10 @@ class PaymentRepository:
         return await self._find({"owner_id": owner_id, "refunds.id": refund_id, "refunds.0": {"$exists": True}})
 
     async def uses_of_key(self, payment_key_id: str) -> int:
-        """How many of a payment key's limited uses are used up."""
-        return int(
-            await self._payments.count_documents({"payment_key_id": payment_key_id, "payment_key_use": {"$gt": 0}})
-        )
+        """How many of a payment key's limited uses are used up: the number of the last one, since none is left out."""
+        used = {"payment_key_id": payment_key_id, "payment_key_use": {"$gt": 0}}
+        row = await self._payments.find_one(used, {"payment_key_use": 1}, sort=[("payment_key_use", -1)])
+        return int(row["payment_key_use"]) if row else 0
 
     async def save(self, write: Write) -> bool:
         """Write a change on condition that nobody else changed the payment since it was read.

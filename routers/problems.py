@@ -12,8 +12,16 @@ from starlette.responses import Response
 from starlette.routing import Match, Route
 
 from core import json_codec
-from core.database import DriverError, nothing_was_sent, outage
-from core.errors import DatabaseUnavailable, InvalidRequest, MethodNotAllowed, NotFound, OutcomeUnknown, PspError
+from core.database import DriverError, document_is_full, nothing_was_sent, outage
+from core.errors import (
+    Contention,
+    DatabaseUnavailable,
+    InvalidRequest,
+    MethodNotAllowed,
+    NotFound,
+    OutcomeUnknown,
+    PspError,
+)
 from domain.cards import mask_pans
 from routers.middleware import request_id_of
 
@@ -66,6 +74,9 @@ async def _http_exception(request: Request, error: Exception) -> Response:
 
 async def _driver_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, DriverError)
+    if document_is_full(error):
+        # Its events wait for a publisher that is away, or slower than whoever changes it.
+        return await _psp_error(request, Contention())
     if not outage(error):
         raise error
     reading = request.method in ("GET", "HEAD")
@@ -120,8 +131,8 @@ def _json_value(value: object) -> Any:
         text = _text(str(value)[:_MAX_ECHO])
         return value if abs(value) < 2**53 and text == str(value) else text
     if isinstance(value, Decimal):
-        number = float(value)
-        return number if math.isfinite(number) else str(value)[:_MAX_ECHO]
+        number, text = float(value), _text(str(value))
+        return number if math.isfinite(number) and text == str(value) else text
     if isinstance(value, float):
         return value if math.isfinite(value) else str(value)
     return _text(str(value))

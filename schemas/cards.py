@@ -65,6 +65,14 @@ class CardInput(RequestModel):
             cards.require_cvc(value, _brand(info.data["number"]))
         return value
 
+    @field_validator("holder_name")
+    @classmethod
+    def _is_no_number(cls, value: str | None) -> str | None:
+        # Of all fields this one stands next to the number, and it is kept and shown as it was sent.
+        if value is not None and cards.mask_pans(value) != value:
+            raise ValueError("a card number is no name")
+        return value
+
     def details(self) -> CardDetails:
         return CardDetails(self.number, _brand(self.number), self.exp_month, self.exp_year, self.holder_name)
 
@@ -83,7 +91,9 @@ class CardOut(ResponseModel):
     exp_year: int = Field(examples=[2030])
     cvc: str = Field(description="Always `XXX`: it is not kept", examples=["XXX"])
     holder_name: str | None
-    fingerprint: str = Field(description="The same for the same number", examples=["9c1f0e2ab5d84b63a1f07c3e5d2b8a90"])
+    fingerprint: str = Field(
+        description="The same for the same number in one account", examples=["9c1f0e2ab5d84b63a1f07c3e5d2b8a90"]
+    )
 
 
 class CardTokenOut(ResponseModel):

@@ -65,10 +65,7 @@ class ChargeFields(RequestModel):
         if value <= 0:
             raise PydanticKnownError("greater_than", {"gt": 0})
         if currency is not None:
-            try:
-                money.to_minor(value, currency)
-            except money.AmountInvalid as error:
-                raise ValueError(str(error)) from None
+            money.to_minor(value, currency)
         return value
 
     @cached_property

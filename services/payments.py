@@ -81,13 +81,12 @@ class Payments:
             raise NotFound
         return payment
 
-    async def answer_challenge(self, payment_id: str, proof: str, *, approved: bool) -> Payment:
+    async def answer_challenge(self, payment_id: str, proof: str, *, approved: bool) -> None:
         """The cardholder's answer on the challenge page. Raises NotFound, InvalidState."""
-        change = await self._changes.apply(
+        await self._changes.apply(
             lambda: self.challenged(payment_id, proof),
             lambda payment: rules.authenticate(payment, clock.now(), succeeded=approved),
         )
-        return change.payment
 
     async def delete(self, caller: Caller, payment_id: str) -> None:
         """Hide a payment from lists and reads, cancelling it first where that is still possible."""

@@ -466,3 +466,22 @@ def test_changes_at_once_are_all_made_and_numbered_without_gaps(psp: Psp, databa
     descriptions = [json.loads(event["body"])["data"]["description"] for event in told[1:]]
     assert sorted(descriptions) == sorted(f"change {number}" for number in range(20))
     assert psp.get(path, headers=account.key).json()["description"] == descriptions[-1]
+
+
+def test_a_customer_whose_events_find_no_room_is_changed_no_more_until_they_are_published(
+    patient_psp: Psp, database: Database[Row]
+) -> None:
+    """As after hundreds of large changes while nothing publishes: MongoDB keeps no document of more than 16 MB."""
+    account = patient_psp.register()
+    path = f"/customers/{made(patient_psp, account)['id']}"
+    shown = patient_psp.get(path, headers=account.key).json()
+    full, large = {"filler": "x" * (16 * 1024 * 1024 - 3000)}, {f"{number}": "x" * 500 for number in range(50)}
+    database["customers"].update_one({"_id": shown["id"]}, {"$set": full})
+
+    for send in (patient_psp.put, patient_psp.patch):
+        answer = send(path, json={"name": "Ada", "metadata": large}, headers=account.key)
+        assert (answer.status_code, answer.json()["code"]) == (409, "contention")
+
+    assert patient_psp.get(path, headers=account.key).json() == shown
+    database["customers"].update_one({"_id": shown["id"]}, {"$unset": {"filler": ""}})
+    assert patient_psp.patch(path, json={"name": "Ada L."}, headers=account.key).status_code == 200

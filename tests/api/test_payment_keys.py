@@ -153,6 +153,19 @@ def test_another_merchants_keys_look_like_missing_ones(psp: Psp, merchant: Accou
     assert psp.get("/payment-keys/pk_none", headers=merchant.key).status_code == 404
 
 
+def test_a_key_that_has_not_changed_is_not_sent_again(psp: Psp, merchant: Account) -> None:
+    key = make(psp, merchant)
+    path = f"/payment-keys/{key['id']}"
+    etag = psp.get(path, headers=merchant.key).headers["ETag"]
+
+    unchanged = psp.get(path, headers={**merchant.key, "If-None-Match": etag})
+    pay(psp, key)
+    changed = psp.get(path, headers={**merchant.key, "If-None-Match": etag})
+
+    assert (unchanged.status_code, unchanged.content, unchanged.headers["ETag"]) == (304, b"", etag)
+    assert (changed.status_code, changed.json()["uses"]) == (200, 1)
+
+
 def test_a_user_makes_no_keys(psp: Psp, user: Account) -> None:
     assert refused(psp.post("/payment-keys", json={}, headers=user.key)) == (403, "forbidden")
 

@@ -167,12 +167,16 @@ def put_it_in_the_wrong_field(world: World, card: Card) -> None:
     for field in ("cardToken", "cardId"):
         world.charge(404, **{field: card.pan})
         world.charge(422, **{field: f"{card.typed}; " * 5})
+        for beside in (f"{card.pan} 12 40", f"12 {card.typed}", card.typed.replace(" ", "  "), f"1{card.pan}1240"):
+            world.charge(404, **{field: beside})
     world.post(f"/customers/{world.customer}/cards", {"cardToken": card.pan}, 404)
     world.charge(422, card=card.pan)
     world.charge(422, card=[card.body])
     for field in ("Card", "crad", "number", "cardNumber", card.pan):
         world.charge(422, **{field: card.pan})
     world.charge(422, paymentAmount=int(card.pan), card=card.body, currency="JPY")
+    for number in (int(card.pan), float(card.pan)):
+        world.charge(422, customerName=number, reference=number)
     world.charge(404, card=card.body, customerId="cus_none")
     world.charge(422, card=card.body, cardToken=card.pan)
     world.post("/tokens", [card.body], 422)
@@ -215,7 +219,7 @@ def call_every_route_with(world: World, card: Card) -> None:
     """As each part of a path, as a query value with and without spaces, and as a body's field."""
     for method, path in ROLE_TABLE:
         if "{" in path:
-            for number in (card.pan, card.typed, card.typed.replace(" ", "-")):
+            for number in (card.pan, card.typed, card.typed.replace(" ", "-"), f"{card.pan} 12 40"):
                 world.send(method, re.sub(r"\{\w+\}", number, path.replace("{resource}", "users")), headers=world.root)
             world.send(method, re.sub(r"\{\w+\}", card.pan, path), headers=world.root)
         plain = re.sub(r"\{\w+\}", "none", path)
@@ -289,7 +293,7 @@ def raw(collection: Collection[Any], query: dict[str, Any] | None = None) -> lis
     return [document.raw for document in collection.with_options(options).find(query or {})]
 
 
-_DIGITS = re.compile(rb"[0-9](?:(?:[ +-]|%20|%2B)?[0-9]){11,}")
+_DIGITS = re.compile(rb"[0-9](?:(?:[ +-]|%20|%2B)*[0-9]){11,}")
 _SEPARATORS = re.compile(rb"[ +-]|%20|%2B")
 # As a text or a number of JSON, in an address, as a text or a number of BSON.
 _CVC = re.compile(
