@@ -25,6 +25,7 @@ from tests.conftest import READY_S, Server, free_port, running, serving
 from tests.factories import API, Account, Psp, card
 from tests.scale import SEED
 
+pytestmark = pytest.mark.long
 PAN = {scenario.id: scenario.pan for scenario in SCENARIOS}
 PAYMENTS, KILLS = 300, 4
 LOST = 0.1
@@ -236,7 +237,6 @@ def client_of(server: Mortal) -> Iterator[Client]:
         yield Client(http, Psp(http, "", "").register("merchant"))
 
 
-@pytest.mark.long
 def test_a_bank_that_loses_answers_and_dies_and_a_server_that_is_killed_leave_books_that_agree(
     database: Documents,
     mongo: pymongo.MongoClient[dict[str, Any]],
@@ -270,7 +270,6 @@ def test_a_bank_that_loses_answers_and_dies_and_a_server_that_is_killed_leave_bo
     record_property("proof", f"lying bank: {PAYMENTS} payments, {figures}")
 
 
-@pytest.mark.long
 def test_a_server_that_is_killed_with_its_bank_inside_leaves_books_that_agree(
     database: Documents, mongo_uri: str, data_dir: Path, tmp_path: Path, record_property: Record
 ) -> None:

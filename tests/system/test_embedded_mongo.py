@@ -269,6 +269,7 @@ class TestSharing:
         assert documents(uri) == 1
 
 
+@pytest.mark.long
 class TestTheEnd:
     def test_comes_gracefully_with_the_last_to_close(self, start: Start, data_dir: Path) -> None:
         first, second = start(), start()
@@ -314,6 +315,7 @@ class TestTheEnd:
         eventually(lambda: pid not in mongods(data_dir))
 
 
+@pytest.mark.long
 class TestTheNextStart:
     def test_finds_data_and_port(self, start: Start, data_dir: Path) -> None:
         first = start()
@@ -362,6 +364,7 @@ class TestTheNextStart:
         assert len(mongods(data_dir)) == 1
 
 
+@pytest.mark.long
 class TestAKill9:
     def test_of_mongod_loses_no_acknowledged_write(self, start: Start, data_dir: Path) -> None:
         mongo = start()

@@ -21,6 +21,7 @@ from tests.conftest import ROOT, Server, clean_environment, serving
 from tests.factories import Account, Psp
 from tests.receiver import Receiver
 
+pytestmark = pytest.mark.long
 Row = dict[str, Any]
 OLD, NEW, OTHER = (b64encode(os.urandom(32)).decode() for _ in range(3))
 CARD = {"number": "4242424242424242", "expMonth": 12, "expYear": 2040, "cvc": "123"}
@@ -104,7 +105,6 @@ def make_token(psp: Psp, account: Account) -> str:
     return token_id
 
 
-@pytest.mark.long
 def test_after_a_rotation_everything_works_without_the_old_key(
     installation: Installation, client: Callable[[Server], Psp], receiver: Receiver
 ) -> None:
@@ -166,7 +166,6 @@ def test_a_second_run_finds_nothing_to_do_and_a_wrong_key_is_refused(
     assert "ENCRYPTION_KEY is not the one that this database was made with" in wrong.stdout
 
 
-@pytest.mark.long
 def test_a_rotation_that_is_killed_is_finished_by_the_next_one(
     installation: Installation, client: Callable[[Server], Psp]
 ) -> None:
@@ -195,7 +194,6 @@ def test_a_rotation_that_is_killed_is_finished_by_the_next_one(
     assert installation.sealed_under(OLD) == {}
 
 
-@pytest.mark.long
 def test_a_rotation_beside_charges_misses_none(installation: Installation, client: Callable[[Server], Psp]) -> None:
     """Each charge copies the saved card, which is under the old key when the first of them begin."""
     with installation.serving(OLD) as server:
@@ -218,7 +216,6 @@ def test_a_rotation_beside_charges_misses_none(installation: Installation, clien
         assert {wait_until_done(psp, account, payment_id)["status"] for payment_id in charged} == {"completed"}
 
 
-@pytest.mark.long
 def test_what_no_key_opens_stays_as_it_is_and_is_told(
     installation: Installation, client: Callable[[Server], Psp]
 ) -> None:

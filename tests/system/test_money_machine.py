@@ -27,6 +27,7 @@ from tests.scale import SEED, scaled
 from tests.system.money_model import BY_ID, SLOW, PaymentModel, RefundModel, major
 
 T = TypeVar("T")
+pytestmark = pytest.mark.scaled
 RUNS, STEPS = scaled((10, 30), (200, 30))
 DATABASE = "money_machine"
 WORKERS_FIELDS = ("outbox", "intents", "due_at", "version", "written_by", "lease_token", "lease_until")

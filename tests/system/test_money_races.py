@@ -22,6 +22,7 @@ from tests.factories import API, Account, Psp, card
 from tests.scale import scaled
 
 DATABASE = "money_races"
+pytestmark = pytest.mark.scaled
 KEYS, DUPLICATES = scaled((6, 20), (50, 40))
 PAYMENTS, REFUNDS = scaled((4, 20), (30, 20))
 ROUNDS = scaled(3, 20)

@@ -145,6 +145,7 @@ def test_one_key_on_two_api_processes_makes_one_payment(tmp_path: Path, data_dir
         assert second.get("/payments/all", headers=account.key).json()["totalTransactions"] == 10
 
 
+@pytest.mark.long
 def test_without_mongodb_requests_get_a_503_and_work_again_when_it_is_back(tmp_path: Path) -> None:
     """A mongod that hangs, as behind a broken network: nothing answers, and no connection is refused."""
     mongo = embedded_mongo.start(tmp_path / "data")
