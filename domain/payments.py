@@ -171,6 +171,8 @@ class Payment:
     version: int = 1
     """Goes up with every change; a change is written on condition that it is still the one that was read."""
     deleted: bool = False
+    in_hand: bool = False
+    """A worker has it: while it is pending, the bank may already have been asked."""
 
     @property
     def due_at(self) -> datetime | None:
@@ -248,7 +250,9 @@ def capture(payment: Payment, now: datetime, amount_minor: int | None = None) ->
 
 def cancel(payment: Payment, now: datetime) -> Change:
     """Call it off before any money has moved. Raises NotAccepted."""
-    _require(payment, Command.CANCEL)
+    if not _can_be_cancelled(payment):
+        status = Status.PROCESSING if payment.status is Status.PENDING else payment.status
+        raise NotAccepted(f"Transaction '{payment.id}' is {status}; it cannot be cancelled.")
     return move(payment, Status.CANCELLED, now, acts_at=None, intents=_void(payment, now))
 
 
@@ -279,7 +283,7 @@ def amend(payment: Payment, now: datetime, **fields: object) -> Change:
 
 def delete(payment: Payment, now: datetime) -> Change:
     """Hide it from lists and reads. What could still be called off is cancelled first."""
-    change = cancel(payment, now) if Command.CANCEL in ACCEPTS[payment.status] else Change(payment)
+    change = cancel(payment, now) if _can_be_cancelled(payment) else Change(payment)
     return Change(changed(change.payment, now, deleted=True), change.events)
 
 
@@ -317,6 +321,11 @@ def _void(payment: Payment, now: datetime) -> tuple[Intent, ...]:
 
 def _intent(payment: Payment, kind: OperationKind, amount_minor: int, now: datetime) -> Intent:
     return Intent(ids.derived("op", payment.id, kind), kind, amount_minor, due_at=now)
+
+
+def _can_be_cancelled(payment: Payment) -> bool:
+    taken_to_the_bank = payment.status is Status.PENDING and payment.in_hand
+    return Command.CANCEL in ACCEPTS[payment.status] and not taken_to_the_bank
 
 
 def _require(payment: Payment, command: Command) -> None:

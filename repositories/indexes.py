@@ -45,7 +45,7 @@ INDEXES: dict[str, list[IndexModel]] = {
         _list_index("all_by_time", sort=_CREATED),
         _list_index("all_by_amount", sort=_AMOUNT),
         IndexModel("due_at", name="due", partialFilterExpression={"due_at": {"$exists": True}}),
-        IndexModel("updated_at", name="outbox", partialFilterExpression={"outbox.0": {"$exists": True}}),
+        IndexModel("created_at", name="outbox", partialFilterExpression={"outbox.0": {"$exists": True}}),
         # One idempotency key is one command, whichever payment it was sent to.
         IndexModel(
             [("owner_id", ASCENDING), ("claims.id", ASCENDING)],
@@ -90,7 +90,7 @@ INDEXES: dict[str, list[IndexModel]] = {
         _list_index("by_name", "owner_id", "name_folded", sort=_CREATED),
         _list_index("by_email", "owner_id", "email_folded", sort=_CREATED),
         _list_index("by_phone", "owner_id", "phone", sort=_CREATED),
-        IndexModel("updated_at", name="outbox", partialFilterExpression={"outbox.0": {"$exists": True}}),
+        IndexModel("created_at", name="outbox", partialFilterExpression={"outbox.0": {"$exists": True}}),
     ],
     "events": [
         # Partial, because events that an older version has published name no stream; and of the same name as that

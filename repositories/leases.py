@@ -15,6 +15,14 @@ FREE = {"$expr": {"$lte": ["$lease_until", "$$NOW"]}}
 RELEASE = {"lease_token": "", "lease_until": ""}
 
 
+async def end(collection: Collection, leased: Sequence[tuple[str, str]]) -> None:
+    """End leases, given as (id, token), of work that goes on: anybody may take it, and until then its token stays."""
+    if leased:
+        ended = {"$unset": {"lease_until": ""}}
+        updates = [UpdateOne({"_id": row_id, "lease_token": token}, ended) for row_id, token in leased]
+        await collection.bulk_write(updates, ordered=False)
+
+
 async def release(collection: Collection, leased: Sequence[tuple[str, str]]) -> None:
     """End leases, given as (id, token), without having done anything."""
     if leased:

@@ -33,16 +33,17 @@ class Unpublished:
 
 
 class Outbox:
-    """The outboxes of one collection, whose documents have `owner_id`, `updated_at` and `outbox`."""
+    """The outboxes of one collection, whose documents have `owner_id`, `created_at` and `outbox`."""
 
     def __init__(self, collection: Collection):
         self._collection = collection
 
     async def unpublished(self, limit: int) -> list[Unpublished]:
-        """Objects with events that wait, the one changed longest ago first."""
+        """Objects with events that wait, the oldest object first: its age, unlike its last change, keeps its place in
+        the index however often it changes."""
         rows = (
             self._collection.find({"outbox.0": {"$exists": True}}, {"outbox": 1, "owner_id": 1, "webhook_url": 1})
-            .sort("updated_at", 1)
+            .sort("created_at", 1)
             .limit(limit)
         )
         return [

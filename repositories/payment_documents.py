@@ -82,6 +82,7 @@ def from_document(row: Document) -> Payment:
         refunds=tuple(_refund(refund) for refund in row.get("refunds", ())),
         intents=tuple(_intent(intent) for intent in row.get("intents", ())),
         acts_at=row.get("acts_at"),
+        in_hand="lease_token" in row,
     )
 
 

@@ -150,6 +150,9 @@ class PaymentRepository:
         Raises ClaimTaken where the change carries an idempotency claim that exists.
         """
         condition, update = _compare_and_set(write)
+        if write.before.status is Status.PENDING and write.after.status is not Status.PENDING:
+            # The worker that has it may have asked the bank already, and writes the state together with the answer.
+            condition["lease_token"] = None
         try:
             result = await self._payments.update_one(condition, update)
         except DuplicateKey:
@@ -175,7 +178,7 @@ class PaymentRepository:
         """Write a batch of changes, each only while its lease's token stands; end the leases that are not kept.
 
         Returns the ids of those that were written. The lease of one that was not (somebody else has changed the
-        payment meanwhile) is ended, so that it is taken on again as it is now.
+        payment meanwhile) is ended, so that it is taken on again as it is now; it stays in hand until then.
         """
         if not writes:
             return set()
@@ -196,7 +199,7 @@ class PaymentRepository:
         rows = self._payments.find({"_id": {"$in": ids}, "written_by": mark}, {"_id": 1})
         written = {row["_id"] for row in await rows.to_list(None)}
         lost = [(one.write.after.id, one.token) for one in writes if one.write.after.id not in written]
-        await leases.release(self._payments, lost)
+        await leases.end(self._payments, lost)
         return written
 
     async def page(self, wanted: PaymentFilter, sort: Sort, *, limit: int, cursor: str | None) -> Page[Payment]:

@@ -28,10 +28,22 @@ document (16 MB at most) until they are published."""
 
 
 @dataclass(frozen=True, slots=True)
+class _Started:
+    """A payment as it was leased, and what has become of it since."""
+
+    leased: Leased
+    change: Change
+
+    @property
+    def id(self) -> str:
+        return self.leased.payment.id
+
+
+@dataclass(frozen=True, slots=True)
 class _Asked:
     """What the bank is asked for one payment."""
 
-    leased: Leased
+    payment_id: str
     intent: Intent
     operation: Operation | None
     """None where the card cannot be opened, and so nothing can be asked."""
@@ -47,9 +59,8 @@ class Processing:
     async def process_batch(self) -> int:
         """Take a batch of due payments one step on. How many were taken on.
 
-        Each change is written only while the lease stands, and the intent to ask the bank is written before the bank
-        is asked: a worker that dies in between leaves a payment that is due, which another takes on when the lease
-        ends, with the same operation.
+        Each change is written only while the lease stands. A worker that dies before that leaves a payment that is
+        due, which another takes on when the lease ends, with the same operation: its id follows from the payment's.
         """
         leased = await self._payments.lease_due(clock.now(), limit=BATCH, lease_s=LEASE_S)
         if leased:
@@ -59,34 +70,41 @@ class Processing:
     async def next_due_at(self) -> datetime | None:
         return await self._payments.next_due_at()
 
-    async def _act(self, leased: Sequence[Leased]) -> list[Leased]:
-        """Begin what waits and expire what nobody captured. Those that are still ours, as they are now."""
-        now = clock.now()
-        acts = [(one, _own_act(one.payment, now)) for one in leased]
-        ready = [one for one, change in acts if change is None]
-        changes = [(one, change) for one, change in acts if change is not None]
-        written = await self._write([(one, change, bool(change.payment.intents)) for one, change in changes])
-        return ready + [
-            Leased(change.payment, one.token)
-            for one, change in changes
-            if one.payment.id in written and change.payment.intents
-        ]
+    async def _act(self, leased: Sequence[Leased]) -> list[_Started]:
+        """What payments do by themselves: those that are still ours and have something to tell the bank.
 
-    async def _ask_bank(self, leased: Sequence[Leased]) -> None:
+        A payment that begins is written with the bank's answer, in one write; until then nobody can cancel it, since it
+        is in hand. One that expires could be captured at the same moment, so that is written first.
+        """
+        now = clock.now()
+        started: list[_Started] = []
+        first: list[_Started] = []
+        for one in leased:
+            change = _own_act(one.payment, now)
+            waits = change is None or change.payment.status is Status.PROCESSING
+            (started if waits else first).append(_Started(one, change or Change(one.payment)))
+        written = await self._write(first, keep_lease=True)
+        for done in first:
+            payment = done.change.payment
+            if payment.id in written and payment.intents:
+                started.append(_Started(Leased(payment, done.leased.token), Change(payment)))
+        return started
+
+    async def _ask_bank(self, started: Sequence[_Started]) -> None:
         now = clock.now()
         asked = [
-            _Asked(one, intent, self._operation(one.payment, intent))
-            for one in leased
-            for intent in [due for due in one.payment.sendable if due.due_at <= now][:INTENTS_AT_ONCE]
+            _Asked(one.id, intent, self._operation(one.change.payment, intent))
+            for one in started
+            for intent in [due for due in one.change.payment.sendable if due.due_at <= now][:INTENTS_AT_ONCE]
         ]
         answers = await self._answers(asked)
-        changes: dict[str, tuple[Leased, Change]] = {}
+        by_id = {one.id: one for one in started}
         for one, answer in zip(asked, answers, strict=True):
-            payment_id = one.leased.payment.id
-            before = changes.get(payment_id, (one.leased, Change(one.leased.payment)))[1]
-            change = answered(before.payment, one.intent, answer, clock.now())
-            changes[payment_id] = one.leased, Change(change.payment, before.events + change.events)
-        await self._write([(leased, change, False) for leased, change in changes.values()])
+            before = by_id[one.payment_id]
+            change = answered(before.change.payment, one.intent, answer, clock.now())
+            events = before.change.events + change.events
+            by_id[one.payment_id] = _Started(before.leased, Change(change.payment, events))
+        await self._write(list(by_id.values()))
 
     async def _answers(self, asked: Sequence[_Asked]) -> list[Answer | None]:
         """The bank's answer to each. Whether an operation arrived whose answer never came, the bank is asked first."""
@@ -119,15 +137,22 @@ class Processing:
             pan=pan,
         )
 
-    async def _write(self, changes: Sequence[tuple[Leased, Change, bool]]) -> set[str]:
-        """Write what was decided. The ids of those that were written; the others are somebody else's now."""
+    async def _write(self, started: Sequence[_Started], *, keep_lease: bool = False) -> set[str]:
+        """Write what was decided. The ids of those that were written; the others are somebody else's now.
+
+        Leases are kept, where that is wanted, of payments that have something to tell the bank.
+        """
         written = await self._payments.save_leased(
             [
-                LeasedWrite(Write(one.payment, change.payment, outbox(change)), one.token, keeps_lease)
-                for one, change, keeps_lease in changes
+                LeasedWrite(
+                    Write(one.leased.payment, one.change.payment, outbox(one.change)),
+                    one.leased.token,
+                    keeps_lease=keep_lease and bool(one.change.payment.intents),
+                )
+                for one in started
             ]
         )
-        if any(change.events for _, change, _ in changes):
+        if any(one.change.events for one in started):
             self._signals.outbox_filled()
         return written
 

@@ -83,16 +83,51 @@ async def test_two_workers_never_hold_the_same_payment(payments: PaymentReposito
     assert len(held) == len(set(held))
 
 
-async def test_a_cancellation_between_lease_and_write_wins(payments: PaymentRepository) -> None:
+async def test_a_payment_that_a_worker_has_is_not_cancelled(payments: PaymentRepository) -> None:
+    seen_before = await due_payment(payments)
+    leased = await lease(payments)
+    seen_since = await payments.latest(seen_before.id)
+    assert seen_since is not None
+
+    # The bank may have been asked already: neither who looks now nor who has looked before can call it off.
+    assert not await payments.save(Write(seen_before, rules.cancel(seen_before, clock.now()).payment))
+    with pytest.raises(rules.NotAccepted, match="is processing; it cannot be cancelled"):
+        rules.cancel(seen_since, clock.now())
+    assert await begin(payments, leased) == {seen_before.id}
+
+
+async def test_a_payment_that_a_dead_worker_had_waits_for_another_and_is_not_cancelled(
+    payments: PaymentRepository,
+) -> None:
+    payment = await due_payment(payments)
+    await payments.lease_due(clock.now(), limit=10, lease_s=0)
+    (mine,) = await lease(payments)
+
+    assert not await payments.save(Write(payment, rules.cancel(payment, clock.now()).payment))
+    assert await begin(payments, [mine]) == {payment.id}
+
+
+async def test_a_payment_whose_outcome_could_not_be_written_stays_in_hand(payments: PaymentRepository) -> None:
     payment = await due_payment(payments)
     leased = await lease(payments)
-    assert await payments.save(Write(payment, rules.cancel(payment, clock.now()).payment))
-
-    # Both changes give the same version, and the lease's token still stands.
+    await payments.save(Write(payment, rules.amend(payment, clock.now(), details="x").payment))
     assert await begin(payments, leased) == set()
-    latest = await payments.latest(payment.id)
-    assert latest is not None
-    assert latest.status is Status.CANCELLED
+
+    amended = await payments.latest(payment.id)
+    assert amended is not None
+    assert amended.in_hand
+    assert not await payments.save(Write(amended, rules.cancel(replace(amended, in_hand=False), clock.now()).payment))
+
+
+async def test_deleting_a_payment_that_a_worker_has_hides_it(payments: PaymentRepository) -> None:
+    payment = await due_payment(payments)
+    await lease(payments)
+    seen = await payments.latest(payment.id)
+    assert seen is not None
+
+    hidden = rules.delete(seen, clock.now())
+
+    assert (hidden.payment.status, hidden.payment.deleted, hidden.events) == (Status.PENDING, True, ())
 
 
 async def test_in_a_batch_only_what_was_changed_meanwhile_is_not_written(payments: PaymentRepository) -> None:
