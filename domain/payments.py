@@ -241,6 +241,8 @@ def authenticate(payment: Payment, now: datetime, *, succeeded: bool) -> Change:
 def capture(payment: Payment, now: datetime, amount_minor: int | None = None) -> Change:
     """Take the authorised amount, or a part of it; the rest is released. Raises NotAccepted, AmountTooLarge."""
     _require(payment, Command.CAPTURE)
+    if payment.acts_at is not None and payment.acts_at <= now:
+        raise NotAccepted(f"Transaction '{payment.id}' is {Status.EXPIRED}; it cannot be captured.")
     amount_minor = payment.amount_minor if amount_minor is None else amount_minor
     if amount_minor > payment.amount_minor:
         raise AmountTooLarge("The amount is more than was authorised.")

@@ -13,6 +13,7 @@ from domain.bank_answers import answered
 from domain.cards import Brand, StoredCard
 from domain.payments import (
     ACCEPTS,
+    AUTHORISATION_LIFETIME,
     MOVES,
     AmountTooLarge,
     CaptureMethod,
@@ -52,7 +53,7 @@ def payment(status: Status, **fields: object) -> Payment:
         created_at=NOW,
         updated_at=NOW,
         amount_captured_minor=captured,
-        acts_at=NOW if status in (Status.PENDING, Status.AUTHORIZED) else None,
+        acts_at={Status.PENDING: NOW, Status.AUTHORIZED: NOW + AUTHORISATION_LIFETIME}.get(status),
         sequence=7,
         version=4,
     )
@@ -147,6 +148,14 @@ def test_a_manual_capture_holds_the_money_for_seven_days() -> None:
     assert held.due_at == LATER + timedelta(days=7)
     expired = rules.expire(held, LATER).payment
     assert (expired.status, expired.intents[0].kind) == (Status.EXPIRED, OperationKind.VOID)
+
+
+def test_nothing_is_captured_once_the_seven_days_are_over() -> None:
+    held = payment(Status.AUTHORIZED)
+
+    assert rules.capture(held, NOW + timedelta(days=7, seconds=-1)).payment.status is Status.COMPLETED
+    with pytest.raises(NotAccepted, match="is expired; it cannot be captured"):
+        rules.capture(held, NOW + timedelta(days=7))
 
 
 def test_a_part_can_be_captured_and_never_more_than_was_authorised() -> None:
