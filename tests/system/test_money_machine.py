@@ -263,7 +263,7 @@ class MoneyMachine(RuleBasedStateMachine):
         if share == "default":
             return of_minor, None
         if share in WRONG:
-            return WRONG[share], {"amount": 0.00001 if share == "too exact" else 0}
+            return WRONG[share], {"amount": 0.0001 if share == "too exact" else 0}
         amount_minor = {"all": of_minor, "part": (of_minor + 1) // 2, "one": 1, "too much": of_minor + 1}[share]
         return amount_minor, {"amount": major(amount_minor, payment.currency)}
 
