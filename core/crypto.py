@@ -27,16 +27,16 @@ class Sealer:
     def __init__(self, keys: list[bytes]):
         if not keys:
             raise ValueError("at least one key is needed")
-        self._newest = keys[0]
+        self._newest = _key_id(keys[0])
         self._ciphers = {_key_id(key): AESGCM(key) for key in keys}
 
     def seal(self, plain: bytes, purpose: str) -> bytes:
-        key_id, nonce = _key_id(self._newest), secrets.token_bytes(NONCE_BYTES)
-        return key_id + nonce + self._ciphers[key_id].encrypt(nonce, plain, purpose.encode())
+        nonce = secrets.token_bytes(NONCE_BYTES)
+        return self._newest + nonce + self._ciphers[self._newest].encrypt(nonce, plain, purpose.encode())
 
     def renewed(self, sealed: bytes, purpose: str) -> bytes:
         """The same under the newest key: the value itself where it is. Raises CannotDecrypt."""
-        if sealed[:4] == _key_id(self._newest):
+        if sealed[:4] == self._newest:
             return sealed
         return self.seal(self.open(sealed, purpose), purpose)
 
