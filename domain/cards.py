@@ -159,7 +159,7 @@ class StoredCard:
     """A card as it is kept: shown masked, found again by its fingerprint, sealed for nobody but the bank."""
 
     token_id: str
-    """The token that its number was sealed for; a copy of the card in a payment keeps it."""
+    """What its number was sealed for, a token, a saved card or a payment; a copy of the card keeps it."""
     brand: Brand
     masked: str
     exp_month: int

@@ -86,7 +86,7 @@ class Cards:
         async def work(session: Session) -> bytes:
             await self._customers.hold(caller, customer_id, session)
             card = (
-                self._vault.seal(caller.account_id, request.card.details())
+                self._vault.seal(caller.account_id, request.card.details(), card_id)
                 if request.card is not None
                 else await self.claim(caller, request.card_token or "", card_id, session)
             )

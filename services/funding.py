@@ -49,7 +49,7 @@ class Funding:
         if customer_id is not None:
             customer_name = (await self._customers.get(caller, customer_id)).name
         if request.card is not None:
-            card = self._vault.seal(caller.account_id, request.card.details())
+            card = self._vault.seal(caller.account_id, request.card.details(), payment_id)
         elif request.card_token is not None:
             # Last, so that nearly every refusal leaves the token as it was.
             card = await self._cards.claim(caller, request.card_token, _PAYING)

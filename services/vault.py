@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 
-from core import ids
 from core.crypto import CannotDecrypt, Sealer, keyed_hash
 from domain.bank_scenarios import ThreeDSecure, three_d_secure
 from domain.cards import CardDetails, StoredCard
@@ -13,9 +12,8 @@ class CardVault:
         self._sealer = sealer
         self._hash_key = hash_key
 
-    def seal(self, owner_id: str, card: CardDetails, token_id: str | None = None) -> StoredCard:
-        """The card as it may be kept, sealed for one token of one owner (without an id: one that nobody sees)."""
-        token_id = token_id or ids.fresh("tok")
+    def seal(self, owner_id: str, card: CardDetails, token_id: str) -> StoredCard:
+        """The card as it may be kept, sealed for one token of one owner; what it pays or is saved as can be its own."""
         return StoredCard(
             token_id=token_id,
             brand=card.brand,
