@@ -26,6 +26,7 @@ from routers import (
     resources,
     status,
     users,
+    webhook_endpoints,
     webhooks,
 )
 from routers.middleware import RequestContext, keep_secrets_out_of_the_access_log
@@ -41,6 +42,7 @@ ROUTERS = (
     customer_payments,
     customers,
     payment_keys,
+    webhook_endpoints,
     challenge,
     users,
     status,

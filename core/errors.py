@@ -124,6 +124,12 @@ class CardTokenExpired(PspError):
     message = "The card token has expired. Make a new one."
 
 
+class TooManyEndpoints(PspError):
+    status = 409
+    code = "too_many_endpoints"
+    message = "An account has at most 50 webhook endpoints. Delete one first."
+
+
 class LastSystemAdmin(PspError):
     status = 409
     code = "last_system_admin"

@@ -6,6 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from core import ids
 from core.coalesce import Coalescer
 from core.database import ASCENDING, Database, Document, UpdateOne, insert_missing
 from repositories import leases
@@ -24,9 +25,11 @@ class NewDelivery:
     event_type: str
     owner_id: str
     target: str
-    """What is throttled as one: the origin of a payment's own webhookUrl."""
+    """What is throttled as one: an endpoint's id, or the origin of a payment's own webhookUrl."""
     url: str
+    """Of an endpoint: what it was when the event was published. It is sent to what it is then."""
     due_at: datetime
+    endpoint_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,7 @@ class LeasedDelivery:
     url: str
     failures: int
     token: str
+    endpoint_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +66,10 @@ class Outcome:
     due_at: datetime | None = None
 
 
+_DEAD = {"state": DeliveryState.DEAD.value}
+_BURIED_AT_ONCE = 1000
+
+
 class DeliveryRepository:
     def __init__(self, database: Database):
         self._deliveries = database["deliveries"]
@@ -84,6 +92,7 @@ class DeliveryRepository:
                     "attempts": [],
                     "created_at": one.due_at,
                     "due_at": one.due_at,
+                    **({} if one.endpoint_id is None else {"endpoint_id": one.endpoint_id}),
                 }
                 for one in deliveries
             ],
@@ -112,6 +121,7 @@ class DeliveryRepository:
                 row["url"],
                 row["failures"],
                 row["lease_token"],
+                row.get("endpoint_id"),
             )
             for row in taken
         ]
@@ -133,6 +143,20 @@ class DeliveryRepository:
         """End these leases without an attempt."""
         await leases.release(self._deliveries, [(one.id, one.token) for one in leased])
 
+    async def bury(self, leased: Sequence[LeasedDelivery], reason: str) -> None:
+        """Make dead letters of what is leased, without an attempt, while the leases' tokens stand."""
+        if leased:
+            update = {"$set": {**_DEAD, "dead_reason": reason}, "$unset": leases.RELEASE}
+            updates = [UpdateOne({"_id": one.id, "lease_token": one.token}, update) for one in leased]
+            await self._deliveries.bulk_write(updates, ordered=False)
+
+    async def bury_waiting(self, target: str, reason: str) -> None:
+        """Make dead letters of all that waits for a target. What is under way just now may still arrive."""
+        waiting: Document = {"state": DeliveryState.PENDING.value, "target": target}
+        while rows := await self._deliveries.find(waiting, {"_id": 1}).limit(_BURIED_AT_ONCE).to_list(None):
+            some = {"_id": {"$in": [row["_id"] for row in rows]}, "state": DeliveryState.PENDING.value}
+            await self._deliveries.update_many(some, {"$set": {**_DEAD, "dead_reason": reason}})
+
     async def count_by_state(self) -> dict[str, int]:
         rows = await self._deliveries.aggregate([{"$group": {"_id": "$state", "count": {"$sum": 1}}}]).to_list(None)
         counts: dict[str, int] = {state.value: 0 for state in DeliveryState}
@@ -141,6 +165,11 @@ class DeliveryRepository:
     async def _record_batch(self, outcomes: list[Outcome]) -> list[None]:
         await self._deliveries.bulk_write([_recorded(outcome) for outcome in outcomes], ordered=False)
         return [None] * len(outcomes)
+
+
+def endpoint_delivery_id(event_id: str, endpoint_id: str) -> str:
+    """The id of an event's delivery to an endpoint: the same however often the event is published."""
+    return ids.derived("dlv", event_id, endpoint_id, "0")
 
 
 def _candidates(target: str, due: Document, count: int) -> list[dict[str, Any]]:
@@ -165,7 +194,8 @@ def _recorded(outcome: Outcome) -> UpdateOne:
                 "response": attempt.response,
             }
         },
-        "$unset": dict(leases.RELEASE),
+        # A reason stands there where its endpoint was disabled while the attempt was under way.
+        "$unset": {**leases.RELEASE, "dead_reason": ""},
     }
     if outcome.state is not DeliveryState.DELIVERED:
         update["$inc"] = {"failures": 1}

@@ -111,6 +111,10 @@ INDEXES: dict[str, list[IndexModel]] = {
         ),
         IndexModel("event_id", name="event"),
     ],
+    "webhook_endpoints": [
+        _list_index("by_time", "owner_id", sort=_CREATED),
+        IndexModel("created_at", name="outbox", partialFilterExpression={"outbox.0": {"$exists": True}}),
+    ],
     "incoming_webhooks": [
         IndexModel([("owner_id", ASCENDING), ("received_at", ASCENDING), ("_id", ASCENDING)], name="owner"),
     ],

@@ -17,6 +17,7 @@ class Place(StrEnum):
     CARD_TOKENS = "card_tokens"
     CARDS = "cards"
     PAYMENTS = "payments"
+    WEBHOOK_ENDPOINTS = "webhook_endpoints"
 
 
 _CARD = "card.sealed_pan"
@@ -26,6 +27,7 @@ _FIELDS: Mapping[Place, str] = {
     Place.CARD_TOKENS: _CARD,
     Place.CARDS: _CARD,
     Place.PAYMENTS: _CARD,
+    Place.WEBHOOK_ENDPOINTS: "sealed_secrets",
 }
 assert _FIELDS.keys() == set(Place)
 

@@ -41,6 +41,7 @@ TAGS = [
     {"name": "Payment keys", "description": "Publishable keys that open charges and nothing else."},
     {"name": "Customers", "description": "Whom a merchant charges. `X-API-Key` or a token."},
     {"name": "Test cards", "description": "What the bank simulator does with which card."},
+    {"name": "Webhook endpoints", "description": "Where an account's events are sent. `X-API-Key` or a token."},
     {"name": "Webhooks", "description": "What others send to an account. `X-API-Key` and a signature."},
     {"name": "Users", "description": "Accounts and their roles."},
     {"name": "Sessions", "description": "Logging in and out."},

@@ -12,6 +12,7 @@ from schemas.common import Moment, ResponseModel
 from schemas.customers import CustomerOut
 from schemas.payments import PaymentOut
 from schemas.refunds import RefundOut
+from schemas.webhook_endpoints import WebhookEndpointOut
 
 EVENT_TYPES: Final[Mapping[str, str]] = {
     "payment.created": "A charge was accepted.",
@@ -30,6 +31,7 @@ EVENT_TYPES: Final[Mapping[str, str]] = {
     "customer.created": "A customer was made.",
     "customer.updated": "Something of a customer changed.",
     "customer.deleted": "A customer was deleted.",
+    "webhook.test": "Asked for at a webhook endpoint, and sent to that one alone.",
 }
 """Every type that is emitted, and when. A test holds that each occurs and that no other does."""
 
@@ -65,10 +67,19 @@ class CustomerEventOut(EventOut):
     data: CustomerOut
 
 
+class WebhookTestEventOut(EventOut):
+    """A test of a webhook endpoint, which is shown as it was then."""
+
+    event: str = Field(examples=["webhook.test"])
+    type: str = Field(description="The same as `event`, under Standard Webhooks' name", examples=["webhook.test"])
+    data: WebhookEndpointOut
+
+
 _MODELS: Final[Mapping[str, type[EventOut]]] = {
     "payment": PaymentEventOut,
     "refund": RefundEventOut,
     "customer": CustomerEventOut,
+    "webhook": WebhookTestEventOut,
 }
 
 

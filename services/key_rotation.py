@@ -7,6 +7,7 @@ from core.crypto import CannotDecrypt, Sealer
 from repositories.keyring import HASH_KEY_PURPOSE
 from repositories.sealed_values import Place, SealedValue, SealedValueRepository
 from services.accounts import webhook_secret_purpose
+from services.endpoint_secrets import endpoint_secrets_purpose
 from services.vault import card_purpose
 
 
@@ -20,6 +21,7 @@ _PURPOSES: Mapping[Place, Callable[[SealedValue], str]] = {
     Place.CARD_TOKENS: _of_card,
     Place.CARDS: _of_card,
     Place.PAYMENTS: _of_card,
+    Place.WEBHOOK_ENDPOINTS: lambda value: endpoint_secrets_purpose(value.id),
 }
 assert _PURPOSES.keys() == set(Place)
 

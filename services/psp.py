@@ -25,6 +25,7 @@ from repositories.refunds import RefundRepository
 from repositories.sealed_values import SealedValueRepository
 from repositories.sessions import SessionRepository
 from repositories.signals import SignalRepository
+from repositories.webhook_endpoints import WebhookEndpointRepository
 from services.accounts import Accounts
 from services.api_keys import ApiKeys
 from services.bank import open_bank
@@ -34,6 +35,7 @@ from services.charging import Charging
 from services.customers import Customers
 from services.dashboard import Dashboards
 from services.delivery import Delivery
+from services.endpoint_secrets import EndpointSecrets
 from services.funding import Funding
 from services.incoming_webhooks import IncomingWebhooks
 from services.key_rotation import KeyRotation
@@ -46,6 +48,7 @@ from services.refunds import Refunds
 from services.sessions import Sessions
 from services.signals import Signals
 from services.vault import CardVault
+from services.webhook_endpoints import WebhookEndpoints
 from services.webhook_sender import WebhookSender
 
 
@@ -64,6 +67,7 @@ class Psp:
     cards: Cards
     payment_keys: PaymentKeys
     customers: Customers
+    webhook_endpoints: WebhookEndpoints
     incoming_webhooks: IncomingWebhooks
     dashboards: Dashboards
     processing: Processing
@@ -101,7 +105,7 @@ async def open_psp(settings: Settings, *, is_worker: bool) -> AsyncIterator[Psp]
         cards = Cards(database, vault, CardTokenRepository(database), card_rows, customers, hash_key)
         funding = Funding(vault, cards, customers, challenges)
         changes = PaymentChanges(payment_rows, signals, hash_key)
-        refund_rows = RefundRepository(database)
+        refund_rows, endpoint_rows = RefundRepository(database), WebhookEndpointRepository(database)
         yield Psp(
             settings=settings,
             database=database,
@@ -116,12 +120,26 @@ async def open_psp(settings: Settings, *, is_worker: bool) -> AsyncIterator[Psp]
             cards=cards,
             payment_keys=PaymentKeys(PaymentKeyRepository(database), account_rows, payment_rows, hash_key),
             customers=customers,
+            webhook_endpoints=WebhookEndpoints(endpoint_rows, delivery_rows, EndpointSecrets(sealer), signals),
             incoming_webhooks=IncomingWebhooks(IncomingWebhookRepository(database), account_rows, sealer),
             dashboards=Dashboards(account_rows, payment_rows, delivery_rows),
             processing=Processing(payment_rows, bank, vault, signals),
             publishing=Publishing(
-                [payment_rows.outbox, customer_rows.outbox], event_rows, refund_rows, delivery_rows, signals
+                [payment_rows.outbox, customer_rows.outbox, endpoint_rows.outbox],
+                event_rows,
+                refund_rows,
+                delivery_rows,
+                endpoint_rows,
+                signals,
             ),
-            delivery=Delivery(delivery_rows, event_rows, account_rows, sender, sealer, settings.webhook_retry_schedule),
+            delivery=Delivery(
+                delivery_rows,
+                event_rows,
+                account_rows,
+                endpoint_rows,
+                sender,
+                sealer,
+                settings.webhook_retry_schedule,
+            ),
             key_rotation=KeyRotation(SealedValueRepository(database), sealer),
         )

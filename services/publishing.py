@@ -6,10 +6,12 @@ from dataclasses import dataclass
 
 from core import ids
 from domain.origins import origin
-from repositories.deliveries import DeliveryRepository, NewDelivery
+from domain.webhook_endpoints import TEST_EVENT, wants
+from repositories.deliveries import DeliveryRepository, NewDelivery, endpoint_delivery_id
 from repositories.events import EventRecord, EventRepository
 from repositories.outbox import Outbox, OutboxEvent, Unpublished
 from repositories.refunds import RefundRepository, RefundSeen
+from repositories.webhook_endpoints import Subscription, WebhookEndpointRepository
 from schemas.events import event_body
 from services.signals import Signals
 
@@ -24,12 +26,14 @@ class Publishing:
         events: EventRepository,
         refunds: RefundRepository,
         deliveries: DeliveryRepository,
+        endpoints: WebhookEndpointRepository,
         signals: Signals,
     ):
         self._outboxes = outboxes
         self._events = events
         self._refunds = refunds
         self._deliveries = deliveries
+        self._endpoints = endpoints
         self._signals = signals
 
     async def publish_batch(self) -> int:
@@ -45,7 +49,12 @@ class Publishing:
         batch = await outbox.unpublished(BATCH)
         if not batch:
             return 0
-        made = [publication for one in batch if (publication := _publication(one)) is not None]
+        subscriptions = await self._subscriptions(batch)
+        made = [
+            publication
+            for one in batch
+            if (publication := _publication(one, subscriptions.get(one.owner_id, ()))) is not None
+        ]
         await self._events.insert_missing([event for publication in made for event in publication.events])
         await self._refunds.project([refund for publication in made for refund in publication.refunds])
         if deliveries := [delivery for publication in made for delivery in publication.deliveries]:
@@ -53,6 +62,13 @@ class Publishing:
             self._signals.deliveries.set()
         await outbox.mark_published([publication.source for publication in made])
         return len(made)
+
+    async def _subscriptions(self, batch: Sequence[Unpublished]) -> dict[str, list[Subscription]]:
+        """By account: who is subscribed is judged now, and not when something happened."""
+        by_owner: dict[str, list[Subscription]] = {}
+        for one in await self._endpoints.subscriptions([one.owner_id for one in batch]):
+            by_owner.setdefault(one.owner_id, []).append(one)
+        return by_owner
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +79,10 @@ class _Publication:
     deliveries: list[NewDelivery]
 
 
-def _publication(one: Unpublished) -> _Publication | None:
+def _publication(one: Unpublished, subscriptions: Sequence[Subscription]) -> _Publication | None:
     """What an outbox becomes; None where it cannot be read, which must keep nobody else's from being published."""
     try:
-        url = one.webhook_url
-        deliveries = [_delivery(one.owner_id, url, event) for event in one.events] if url else []
+        deliveries = [made for event in one.events for made in _deliveries(one, event, subscriptions)]
         refunds = [_refund(one, event) for event in one.events if event.type.startswith("refund.")]
         return _Publication(one, [_record(one, event) for event in one.events], refunds, deliveries)
     except Exception:
@@ -93,7 +108,34 @@ def _refund(one: Unpublished, event: OutboxEvent) -> RefundSeen:
     return RefundSeen(event.object_id, one.owner_id, event.sequence, event.data)
 
 
-def _delivery(owner_id: str, url: str, event: OutboxEvent) -> NewDelivery:
+def _deliveries(one: Unpublished, event: OutboxEvent, subscriptions: Sequence[Subscription]) -> list[NewDelivery]:
+    """One for each endpoint that wants the event, and one for the payment's own URL."""
+    made = [_to_endpoint(endpoint, event) for endpoint in subscriptions if _is_for(one, event, endpoint)]
+    if one.webhook_url:
+        made.append(_to_url(one.owner_id, one.webhook_url, event))
+    return made
+
+
+def _is_for(one: Unpublished, event: OutboxEvent, endpoint: Subscription) -> bool:
+    if event.type == TEST_EVENT:
+        return endpoint.endpoint_id == one.stream_id
+    return wants(endpoint.events, event.type)
+
+
+def _to_endpoint(endpoint: Subscription, event: OutboxEvent) -> NewDelivery:
+    return NewDelivery(
+        id=endpoint_delivery_id(event.id, endpoint.endpoint_id),
+        event_id=event.id,
+        event_type=event.type,
+        owner_id=endpoint.owner_id,
+        target=endpoint.endpoint_id,
+        url=endpoint.url,
+        due_at=event.occurred_at,
+        endpoint_id=endpoint.endpoint_id,
+    )
+
+
+def _to_url(owner_id: str, url: str, event: OutboxEvent) -> NewDelivery:
     return NewDelivery(
         id=ids.derived("dlv", event.id, f"url:{url}", "0"),
         event_id=event.id,

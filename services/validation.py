@@ -6,7 +6,7 @@ from core.errors import InvalidRequest
 from domain.money import AmountInvalid, to_minor
 
 
-def invalid(where: tuple[str, ...], message: str, value: object) -> InvalidRequest:
+def invalid(where: tuple[str | int, ...], message: str, value: object) -> InvalidRequest:
     """One wrong field: `invalid(("query", "cursor"), "…", "abc")`."""
     return InvalidRequest([{"type": "value_error", "loc": where, "msg": f"Value error, {message}", "input": value}])
 

@@ -45,18 +45,20 @@ class WebhookSender:
             connector=aiohttp.TCPConnector(
                 limit=0, limit_per_host=0, socket_factory=None if allow_private_networks else _checked_socket
             ),
-            timeout=aiohttp.ClientTimeout(total=TIMEOUT_S),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             trust_env=False,
             skip_auto_headers=_LIBRARY_HEADERS,
         )
 
-    async def post(self, url: str, body: bytes, headers: dict[str, str]) -> Reply:
-        """Send once. Never raises for what the target does."""
+    async def post(self, url: str, body: bytes, headers: dict[str, str], *, timeout_s: float = TIMEOUT_S) -> Reply:
+        """Send once, within this time as a whole. Never raises for what the target does."""
+        timeout = aiohttp.ClientTimeout(total=min(timeout_s, TIMEOUT_S))
         started = time.monotonic()
         try:
-            async with self._session.post(url, data=body, headers=headers, allow_redirects=False) as response:
+            async with self._session.post(
+                url, data=body, headers=headers, allow_redirects=False, timeout=timeout
+            ) as response:
                 text = await _beginning(response)
                 return Reply(_ms_since(started), status=response.status, text=text)
         except ClientConnectorError as error:

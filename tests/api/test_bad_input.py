@@ -38,6 +38,17 @@ CUSTOMER = {
     "description": "d",
     "metadata": {"a": "b"},
 }
+ENDPOINT = {
+    "url": "http://localhost:4242/hook",
+    "events": ["payment.*"],
+    "description": "d",
+    "metadata": {"a": "b"},
+    "status": "enabled",
+    "retrySchedule": [1],
+    "timeout": 5,
+    "maxInFlight": 4,
+    "ordering": "none",
+}
 CUSTOMER_CHARGE = {**CHARGE, "card": CARD}
 # Route, a body that it takes, and the fields that it cannot do without.
 ROUTES: Mapping[str, tuple[dict[str, Any], set[str]]] = {
@@ -54,6 +65,10 @@ ROUTES: Mapping[str, tuple[dict[str, Any], set[str]]] = {
     "POST /refunds": ({"paymentId": "{id}", "amount": 5, "reason": "r"}, {"paymentId"}),
     "POST /tokens": (CARD, {"number", "expMonth", "expYear", "cvc"}),
     "POST /payment-keys": ({"expiresIn": 60, "maxUses": 1, "amount": 5, "currency": "USD"}, set()),
+    "POST /webhook-endpoints": (ENDPOINT, {"url", "events"}),
+    "PATCH /webhook-endpoints/{endpoint}": (ENDPOINT, set()),
+    "POST /webhook-endpoints/{endpoint}/rotate": ({"overlapDays": 1}, set()),
+    "POST /webhook-endpoints/{endpoint}/test": ({}, set()),
     "POST /customers": (CUSTOMER, {"name"}),
     "PUT /customers/{customer}": (CUSTOMER, {"name"}),
     "PATCH /customers/{customer}": (CUSTOMER, set()),
@@ -62,7 +77,11 @@ ROUTES: Mapping[str, tuple[dict[str, Any], set[str]]] = {
     "POST /webhook-receive": ({"id": "evt_1", "event": "x", "data": {}}, set()),
 }
 VALIDATED = [route for route in ROUTES if route != "POST /webhook-receive"]  # that one asks for a signature first
-BODY_OPTIONAL = ("POST /payments/{id}/capture", "POST /payments/{id}/authenticate")
+BODY_OPTIONAL = (
+    "POST /payments/{id}/capture",
+    "POST /payments/{id}/authenticate",
+    "POST /webhook-endpoints/{endpoint}/rotate",
+)
 FIELDS = [
     *((route, field) for route in VALIDATED for field in ROUTES[route][0]),
     *(("POST /payments/charge", field) for field in ("card", "cardToken", "cardId", "customerId")),
@@ -86,13 +105,21 @@ def customer_id(shared_psp: Psp, merchant: Account) -> str:
 
 
 @pytest.fixture(scope="module")
-def send(shared_psp: Psp, merchant: Account, root: dict[str, str], payment_id: str, customer_id: str) -> Send:
+def endpoint_id(shared_psp: Psp, merchant: Account) -> str:
+    endpoint_id: str = shared_psp.post("/webhook-endpoints", json=ENDPOINT, headers=merchant.key).json()["id"]
+    return endpoint_id
+
+
+@pytest.fixture(scope="module")
+def send(
+    shared_psp: Psp, merchant: Account, root: dict[str, str], payment_id: str, customer_id: str, endpoint_id: str
+) -> Send:
     """Send a body with every credential that the route wants. `{id}` in path or body is a payment of the merchant's."""
 
     def send(route: str, body: bytes) -> httpx.Response:
-        method, path = route.format(id=payment_id, customer=customer_id).split()
+        method, path = route.format(id=payment_id, customer=customer_id, endpoint=endpoint_id).split()
         # Where key and token must be of one account, the system_admin's token is none of them.
-        either = path.startswith(("/customers", "/refunds", "/payment-keys"))
+        either = path.startswith(("/customers", "/refunds", "/payment-keys", "/webhook-endpoints"))
         headers = {**JSON, **merchant.key, **({} if either else root)}
         content = body.replace(b"{id}", payment_id.encode())
         return shared_psp.client.request(method, API + path, content=content, headers=headers)
@@ -101,7 +128,7 @@ def send(shared_psp: Psp, merchant: Account, root: dict[str, str], payment_id: s
 
 
 @pytest.fixture
-def nothing_stored(database: Database[Any], payment_id: str, customer_id: str) -> Iterator[None]:
+def nothing_stored(database: Database[Any], payment_id: str, customer_id: str, endpoint_id: str) -> Iterator[None]:
     counted = (
         "users",
         "sessions",
@@ -111,12 +138,14 @@ def nothing_stored(database: Database[Any], payment_id: str, customer_id: str) -
         "cards",
         "card_tokens",
         "payment_keys",
+        "webhook_endpoints",
     )
 
     def state() -> tuple[object, ...]:
         payment = database.payments.find_one({"_id": payment_id}, {"outbox": 0})
         customer = database.customers.find_one({"_id": customer_id}, {"outbox": 0})
-        return (*(database[name].count_documents({}) for name in counted), payment, customer)
+        endpoint = database.webhook_endpoints.find_one({"_id": endpoint_id})
+        return (*(database[name].count_documents({}) for name in counted), payment, customer, endpoint)
 
     before = state()
     yield
@@ -602,6 +631,7 @@ def test_a_file_is_no_user_name(shared_psp: Psp) -> None:
 LISTS = (
     "/refunds",
     "/payment-keys",
+    "/webhook-endpoints",
     "/customers",
     "/customers/{customer}/cards",
     "/customers/{customer}/payments",

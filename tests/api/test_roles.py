@@ -154,6 +154,7 @@ def test_the_role_table_is_that_of_the_contract() -> None:
         "customers",
         "payment-keys",
         "refunds",
+        "webhook-endpoints",
     }
     for (method, path), access in ROLE_TABLE.items():
         roles = {role.value for role in access.roles}

@@ -114,6 +114,8 @@ def test_after_a_rotation_everything_works_without_the_old_key(
         paid = psp.completed(account, card=CARD)
         card_id, token_id = save_card(psp, account), make_token(psp, account)
         held = psp.charge(account, {"Prefer": "wait=30"}, card=CARD, capture="manual").json()
+        endpoint = {"url": receiver.url, "events": ["customer.created"]}
+        endpoint = psp.post("/webhook-endpoints", json=endpoint, headers=account.key).json()
     with installation.serving(OLD, WORKER="off") as server:
         waiting = client(server).charge(account, card=CARD).json()
 
@@ -124,7 +126,14 @@ def test_after_a_rotation_everything_works_without_the_old_key(
     assert "Encrypting" in done.stdout
     assert "the keys after the first can be removed from ENCRYPTION_KEY" in done.stdout
     assert installation.sealed_under(OLD) == {}
-    assert installation.sealed_under(NEW).keys() == {"keyring", "users", "card_tokens", "cards", "payments"}
+    assert installation.sealed_under(NEW).keys() == {
+        "keyring",
+        "users",
+        "card_tokens",
+        "cards",
+        "payments",
+        "webhook_endpoints",
+    }
 
     with installation.serving(NEW) as server:
         psp = client(server)
@@ -133,6 +142,9 @@ def test_after_a_rotation_everything_works_without_the_old_key(
         assert psp.completed(account, webhookUrl=receiver.url)["status"] == "completed"
         for request in receiver.wait_for(3):
             assert request.headers["x-signature"] == plain_signature(account.webhook_secret, request.body)
+        psp.post("/customers", json={"name": "Ada"}, headers=account.key)
+        told = receiver.wait_for(4)[3]
+        assert told.headers["x-signature"] == plain_signature(endpoint["secret"], told.body)
         body = {"paymentId": paid["id"], "amount": 10}
         assert psp.post("/refunds", json=body, headers=account.key).status_code == 201
         assert psp.post(f"/payments/{held['id']}/capture", headers=account.key).status_code == 200

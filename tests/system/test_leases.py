@@ -21,6 +21,7 @@ from repositories.outbox import OutboxEvent
 from repositories.payments import Leased, LeasedWrite, PaymentRepository, Write
 from repositories.refunds import RefundRepository
 from repositories.signals import SignalRepository
+from repositories.webhook_endpoints import WebhookEndpointRepository
 from services.bank import InProcessBank
 from services.processing import Processing
 from services.publishing import Publishing
@@ -170,6 +171,17 @@ async def test_a_payment_that_is_changed_all_the_time_completes_all_the_same(
     assert (latest.status, latest.sequence) == (Status.COMPLETED, 3)
 
 
+def publishing(payments: PaymentRepository, database: Database) -> Publishing:
+    return Publishing(
+        [payments.outbox],
+        EventRepository(database),
+        RefundRepository(database),
+        DeliveryRepository(database),
+        WebhookEndpointRepository(database),
+        Signals(SignalRepository(database), tell_others=False),
+    )
+
+
 async def test_an_event_is_stored_under_its_object_and_the_one_that_numbers_it(
     payments: PaymentRepository, database: Database
 ) -> None:
@@ -177,11 +189,8 @@ async def test_an_event_is_stored_under_its_object_and_the_one_that_numbers_it(
     payment, now = await due_payment(payments), clock.now()
     about_another = OutboxEvent("evt_2", "payment.completed", 2, now, b"{}", "re_1")
     await payments.save(Write(payment, replace(payment, sequence=2, version=2), (about_another,)))
-    signals = Signals(SignalRepository(database), tell_others=False)
 
-    await Publishing(
-        [payments.outbox], EventRepository(database), RefundRepository(database), DeliveryRepository(database), signals
-    ).publish_batch()
+    await publishing(payments, database).publish_batch()
 
     stored = database["events"].find({"stream_id": "txn_1"}).sort("sequence", 1)
     assert [(row["object_id"], row["sequence"]) async for row in stored] == [("txn_1", 1), ("re_1", 2)]
@@ -196,12 +205,9 @@ async def test_an_outbox_that_cannot_be_read_holds_up_nobody_elses(
     await due_payment(payments, 1)
     await due_payment(payments, 2)
     await database["payments"].update_one({"_id": "txn_1"}, {"$set": {"webhook_url": "http://[broken"}})
-    signals = Signals(SignalRepository(database), tell_others=False)
-    publishing = Publishing(
-        [payments.outbox], EventRepository(database), RefundRepository(database), DeliveryRepository(database), signals
-    )
+    publisher = publishing(payments, database)
 
-    await publishing.publish_batch()
+    await publisher.publish_batch()
 
     assert [one.stream_id for one in await payments.outbox.unpublished(10)] == ["txn_1"]
-    assert await publishing.publish_batch() == 0
+    assert await publisher.publish_batch() == 0

@@ -110,6 +110,7 @@ def use(psp: Psp, account: Account, receiver: Receiver) -> None:
     psp.post(f"/payments/{made['id']}/cancel", headers={**account.key, "Idempotency-Key": "c"})
     use_customers(psp, account)
     use_money(psp, account, made["id"])
+    use_endpoints(psp, account, receiver)
     root = psp.root()
     psp.get("/users", params={"email": account.email}, headers=root)
     psp.get("/users", params={"role": "merchant"}, headers=root)
@@ -165,6 +166,23 @@ def use_money(psp: Psp, account: Account, payment_id: str) -> None:
     psp.get("/payment-keys", headers=account.key)
     psp.get(f"/payment-keys/{key['id']}", headers=account.key)
     psp.delete(f"/payment-keys/{key['id']}", headers=account.key)
+
+
+def use_endpoints(psp: Psp, account: Account, receiver: Receiver) -> None:
+    body = {"url": receiver.url, "events": ["*"]}
+    made = [psp.post("/webhook-endpoints", json=body, headers=account.key).json()["id"] for _ in range(2)]
+    page = psp.get("/webhook-endpoints", params={"limit": "1"}, headers=account.key).json()
+    psp.get("/webhook-endpoints", params={"limit": "1", "cursor": page["nextCursor"]}, headers=account.key)
+    path = f"/webhook-endpoints/{made[0]}"
+    received = len(receiver.requests)
+    assert psp.post(f"{path}/test", headers=account.key).status_code == 202
+    receiver.wait_for(received + 1)
+    psp.get(path, headers=account.key)
+    psp.get(f"{path}/secret", headers=account.key)
+    psp.post(f"{path}/rotate", headers=account.key)
+    psp.patch(path, json={"status": "disabled"}, headers=account.key)
+    for endpoint_id in made:
+        psp.delete(f"/webhook-endpoints/{endpoint_id}", headers=account.key)
 
 
 FILTERS: list[dict[str, str]] = [

@@ -1,0 +1,143 @@
+"""Webhook endpoints: one document each, changed by compare-and-set on its version, with its outbox."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from core.database import Database, Document
+from domain.webhook_endpoints import EndpointStatus, Ordering, WebhookEndpoint
+from repositories.outbox import Outbox, OutboxEvent, outbox_document
+from repositories.pages import Page, Sort, read_page
+
+_ENDPOINT_FIELDS = {"outbox": 0}
+_NEWEST_FIRST = Sort("created_at", descending=True)
+_MOST_UNPUBLISHED = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """What publishing needs to know of an endpoint."""
+
+    endpoint_id: str
+    owner_id: str
+    url: str
+    events: tuple[str, ...]
+
+
+class WebhookEndpointRepository:
+    def __init__(self, database: Database):
+        self._endpoints = database["webhook_endpoints"]
+        self.outbox = Outbox(self._endpoints)
+
+    async def insert(self, endpoint: WebhookEndpoint) -> None:
+        await self._endpoints.insert_one({**_to_document(endpoint), "deleted": False, "outbox": []})
+
+    async def count(self, owner_id: str, limit: int) -> int:
+        """How many endpoints an account has, counted up to the limit."""
+        return await self._endpoints.count_documents({"deleted": False, "owner_id": owner_id}, limit=limit)
+
+    async def get(self, owner_id: str, endpoint_id: str) -> WebhookEndpoint | None:
+        """The owner's endpoint, unless deleted."""
+        wanted = {"_id": endpoint_id, "owner_id": owner_id, "deleted": False}
+        document = await self._endpoints.find_one(wanted, _ENDPOINT_FIELDS)
+        return _from_document(document) if document else None
+
+    async def by_id(self, endpoint_ids: Sequence[str]) -> dict[str, WebhookEndpoint]:
+        """Whoever's endpoints, unless deleted."""
+        if not endpoint_ids:
+            return {}
+        wanted = {"_id": {"$in": list(set(endpoint_ids))}, "deleted": False}
+        rows = await self._endpoints.find(wanted, _ENDPOINT_FIELDS).to_list(None)
+        return {row["_id"]: _from_document(row) for row in rows}
+
+    async def subscriptions(self, owner_ids: Sequence[str]) -> list[Subscription]:
+        """The enabled endpoints of these accounts."""
+        rows = self._endpoints.find(
+            {"deleted": False, "owner_id": {"$in": list(set(owner_ids))}, "status": EndpointStatus.ENABLED.value},
+            {"owner_id": 1, "url": 1, "events": 1},
+        )
+        return [
+            Subscription(row["_id"], row["owner_id"], row["url"], tuple(row["events"]))
+            for row in await rows.to_list(None)
+        ]
+
+    async def save(self, before: WebhookEndpoint, after: WebhookEndpoint, event: OutboxEvent | None = None) -> bool:
+        """Write a change on condition that nobody else changed the endpoint since it was read.
+
+        An event is not written either where too many wait to be published: a document has its limits.
+        """
+        known = _to_document(before)
+        changed = {name: value for name, value in _to_document(after).items() if value != known[name]}
+        unchanged: Document = {"_id": before.id, "deleted": False, "version": before.version}
+        update: Document = {"$set": changed}
+        if event is not None:
+            unchanged[f"outbox.{_MOST_UNPUBLISHED - 1}"] = {"$exists": False}
+            update["$push"] = {"outbox": outbox_document(event)}
+        result = await self._endpoints.update_one(unchanged, update)
+        return bool(result.matched_count)
+
+    async def delete(self, owner_id: str, endpoint_id: str, now: datetime) -> bool:
+        """Hide an endpoint and forget its secrets. False where the account has no such endpoint."""
+        result = await self._endpoints.update_one(
+            {"_id": endpoint_id, "owner_id": owner_id, "deleted": False},
+            {"$set": {"deleted": True, "updated_at": now}, "$unset": {"sealed_secrets": ""}, "$inc": {"version": 1}},
+        )
+        return bool(result.matched_count)
+
+    async def page(self, owner_id: str, *, limit: int, cursor: str | None) -> Page[WebhookEndpoint]:
+        """An account's endpoints, newest first. Raises CursorInvalid."""
+        return await read_page(
+            self._endpoints,
+            {"deleted": False, "owner_id": owner_id},
+            _NEWEST_FIRST,
+            limit=limit,
+            cursor=cursor,
+            build=_from_document,
+            projection=_ENDPOINT_FIELDS,
+        )
+
+
+def _to_document(endpoint: WebhookEndpoint) -> Document:
+    return {
+        "_id": endpoint.id,
+        "owner_id": endpoint.owner_id,
+        "url": endpoint.url,
+        "events": list(endpoint.events),
+        "description": endpoint.description,
+        # Pairs, because names of the client's choosing have no place among field names.
+        "metadata": [list(pair) for pair in endpoint.metadata.items()] if endpoint.metadata else None,
+        "status": endpoint.status.value,
+        "retry_schedule_s": None if endpoint.retry_schedule_s is None else list(endpoint.retry_schedule_s),
+        "timeout_s": endpoint.timeout_s,
+        "max_in_flight": endpoint.max_in_flight,
+        "ordering": endpoint.ordering.value,
+        "sealed_secrets": endpoint.sealed_secrets,
+        "previous_secret_ends_at": endpoint.previous_secret_ends_at,
+        "created_at": endpoint.created_at,
+        "updated_at": endpoint.updated_at,
+        "sequence": endpoint.sequence,
+        "version": endpoint.version,
+    }
+
+
+def _from_document(row: Document) -> WebhookEndpoint:
+    schedule_s = row["retry_schedule_s"]
+    return WebhookEndpoint(
+        id=row["_id"],
+        owner_id=row["owner_id"],
+        url=row["url"],
+        events=tuple(row["events"]),
+        description=row["description"],
+        metadata=dict(row["metadata"]) if row["metadata"] else None,
+        status=EndpointStatus(row["status"]),
+        retry_schedule_s=None if schedule_s is None else tuple(schedule_s),
+        timeout_s=row["timeout_s"],
+        max_in_flight=row["max_in_flight"],
+        ordering=Ordering(row["ordering"]),
+        sealed_secrets=bytes(row["sealed_secrets"]),
+        previous_secret_ends_at=row["previous_secret_ends_at"],
+        created_at=row["created_at"],
+        updated_at=row["updated_at"],
+        sequence=row["sequence"],
+        version=row["version"],
+    )

@@ -1,0 +1,209 @@
+"""Webhook endpoints: making, reading, changing, deleting, their secrets, and a test event."""
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from core import clock, ids, json_codec
+from core.errors import Contention, InvalidState, NotFound, TooManyEndpoints
+from core.security import new_webhook_secret
+from domain.webhook_endpoints import TEST_EVENT, EndpointStatus, WebhookEndpoint, wants
+from repositories.deliveries import DeliveryRepository, endpoint_delivery_id
+from repositories.outbox import OutboxEvent
+from repositories.pages import CursorInvalid
+from repositories.webhook_endpoints import WebhookEndpointRepository
+from schemas.events import EVENT_TYPES
+from schemas.webhook_endpoints import (
+    WebhookEndpointMade,
+    WebhookEndpointOut,
+    WebhookEndpointPage,
+    WebhookEndpointPatch,
+    WebhookEndpointQuery,
+    WebhookEndpointRequest,
+    WebhookSecretOut,
+    WebhookTestOut,
+    webhook_endpoint_out,
+)
+from services.caller import Caller
+from services.endpoint_secrets import EndpointSecrets
+from services.signals import Signals
+from services.validation import invalid
+
+MAX_ENDPOINTS = 50
+_TRIES = 30
+_STORED_AS = {"retry_schedule": "retry_schedule_s", "timeout": "timeout_s"}
+_LOG = logging.getLogger(__name__)
+
+
+class WebhookEndpoints:
+    def __init__(
+        self,
+        endpoints: WebhookEndpointRepository,
+        deliveries: DeliveryRepository,
+        secrets: EndpointSecrets,
+        signals: Signals,
+    ):
+        self._endpoints = endpoints
+        self._deliveries = deliveries
+        self._secrets = secrets
+        self._signals = signals
+
+    async def create(self, caller: Caller, request: WebhookEndpointRequest) -> WebhookEndpointMade:
+        """A new endpoint with a secret of its own. Raises TooManyEndpoints."""
+        fields = _fields(request.model_dump())
+        # One event makes a delivery for each, so there is a bound. Who creates several at once may pass it by a few.
+        if await self._endpoints.count(caller.account_id, MAX_ENDPOINTS) >= MAX_ENDPOINTS:
+            raise TooManyEndpoints
+        endpoint_id, secret, now = ids.fresh("we"), new_webhook_secret(), clock.now()
+        endpoint = WebhookEndpoint(
+            id=endpoint_id,
+            owner_id=caller.account_id,
+            sealed_secrets=self._secrets.seal(endpoint_id, secret),
+            created_at=now,
+            updated_at=now,
+            **fields,
+        )
+        await self._endpoints.insert(endpoint)
+        return WebhookEndpointMade(**webhook_endpoint_out(endpoint).model_dump(), secret=secret)
+
+    async def get(self, caller: Caller, endpoint_id: str) -> WebhookEndpointOut:
+        """Raises NotFound."""
+        return webhook_endpoint_out(await self._find(caller, endpoint_id))
+
+    async def page(self, caller: Caller, query: WebhookEndpointQuery) -> WebhookEndpointPage:
+        """The caller's own endpoints, newest first."""
+        try:
+            page = await self._endpoints.page(caller.account_id, limit=query.limit, cursor=query.cursor)
+        except CursorInvalid as error:
+            raise invalid(("query", "cursor"), str(error), query.cursor) from None
+        return WebhookEndpointPage(
+            webhook_endpoints=[webhook_endpoint_out(endpoint) for endpoint in page.items],
+            total_webhook_endpoints=page.total,
+            total_is_lower_bound=page.total_is_lower_bound,
+            has_more=page.next_cursor is not None,
+            next_cursor=page.next_cursor,
+        )
+
+    async def amend(self, caller: Caller, endpoint_id: str, patch: WebhookEndpointPatch) -> WebhookEndpointOut:
+        """Change what was sent; it applies to what waits already. Disabling turns that into dead letters.
+
+        Raises NotFound, Contention.
+        """
+        fields = _fields(patch.changes())
+        endpoint = await self._change(caller, endpoint_id, lambda endpoint, now: _changed(endpoint, now, **fields))
+        if endpoint.status is EndpointStatus.DISABLED:
+            await self._deliveries.bury_waiting(endpoint_id, "endpoint_disabled")
+        return webhook_endpoint_out(endpoint)
+
+    async def delete(self, caller: Caller, endpoint_id: str) -> None:
+        """Hide an endpoint; what waits for it becomes dead letters. Raises NotFound."""
+        if not await self._endpoints.delete(caller.account_id, endpoint_id, clock.now()):
+            raise _missing(endpoint_id)
+        await self._deliveries.bury_waiting(endpoint_id, "endpoint_deleted")
+
+    async def secret(self, caller: Caller, endpoint_id: str) -> WebhookSecretOut:
+        """The secrets that sign now. That they were read is logged. Raises NotFound."""
+        endpoint = await self._find(caller, endpoint_id)
+        _LOG.info("the secret of %s was shown to %s", endpoint_id, caller.account_id)
+        return self._shown(endpoint)
+
+    async def rotate(self, caller: Caller, endpoint_id: str, *, overlap_days: int) -> WebhookSecretOut:
+        """A new secret. The one so far signs as well until the overlap ends, and one before that no longer.
+
+        Raises NotFound, Contention.
+        """
+        new_secret = new_webhook_secret()
+
+        def decide(endpoint: WebhookEndpoint, now: datetime) -> WebhookEndpoint:
+            current = self._secrets.live(endpoint, now)[0]
+            kept = (current,) if overlap_days else ()
+            return _changed(
+                endpoint,
+                now,
+                sealed_secrets=self._secrets.seal(endpoint_id, new_secret, *kept),
+                previous_secret_ends_at=now + timedelta(days=overlap_days) if overlap_days else None,
+            )
+
+        endpoint = await self._change(caller, endpoint_id, decide)
+        _LOG.info("the secret of %s was rotated by %s", endpoint_id, caller.account_id)
+        return self._shown(endpoint)
+
+    async def send_test(self, caller: Caller, endpoint_id: str) -> WebhookTestOut:
+        """Send the endpoint a `webhook.test` event. Raises NotFound, Contention, InvalidState for a disabled one."""
+        event_id = ids.fresh("evt")
+        for attempt in range(_TRIES):
+            before = await self._find(caller, endpoint_id)
+            if before.status is EndpointStatus.DISABLED:
+                raise InvalidState(f"Webhook endpoint '{endpoint_id}' is disabled.")
+            after = replace(before, sequence=before.sequence + 1, version=before.version + 1)
+            data = json_codec.dumps(webhook_endpoint_out(after).model_dump(mode="json", by_alias=True))
+            event = OutboxEvent(event_id, TEST_EVENT, after.sequence, clock.now(), data)
+            if await self._endpoints.save(before, after, event):
+                self._signals.outbox_filled()
+                return WebhookTestOut(event_id=event_id, delivery_id=endpoint_delivery_id(event_id, endpoint_id))
+            await _let_rivals_pass(attempt)
+        raise Contention
+
+    async def _change(
+        self, caller: Caller, endpoint_id: str, decide: Callable[[WebhookEndpoint, datetime], WebhookEndpoint]
+    ) -> WebhookEndpoint:
+        """Read, decide, write if nobody else wrote meanwhile; a lost race begins again."""
+        for attempt in range(_TRIES):
+            before = await self._find(caller, endpoint_id)
+            after = decide(before, clock.now())
+            if after == before or await self._endpoints.save(before, after):
+                return after
+            await _let_rivals_pass(attempt)
+        raise Contention
+
+    async def _find(self, caller: Caller, endpoint_id: str) -> WebhookEndpoint:
+        endpoint = await self._endpoints.get(caller.account_id, endpoint_id)
+        if endpoint is None:
+            raise _missing(endpoint_id)
+        return endpoint
+
+    def _shown(self, endpoint: WebhookEndpoint) -> WebhookSecretOut:
+        secret, *previous = self._secrets.live(endpoint, clock.now())
+        return WebhookSecretOut(
+            secret=secret,
+            previous_secret=previous[0] if previous else None,
+            previous_secret_expires_at=endpoint.previous_secret_ends_at if previous else None,
+        )
+
+
+def _missing(endpoint_id: str) -> NotFound:
+    return NotFound(f"Webhook endpoint '{endpoint_id}' not found.")
+
+
+def _fields(sent: dict[str, Any]) -> dict[str, Any]:
+    """What an endpoint keeps of what was sent, under its own names."""
+    fields = {_STORED_AS.get(name, name): value for name, value in sent.items()}
+    if "events" in sent:
+        fields["events"] = _subscriptions(sent["events"])
+    if sent.get("retry_schedule") is not None:
+        fields["retry_schedule_s"] = tuple(sent["retry_schedule"])
+    if "metadata" in sent:
+        fields["metadata"] = sent["metadata"] or None
+    return fields
+
+
+def _subscriptions(events: Sequence[str]) -> tuple[str, ...]:
+    """Each once, in the order in which they were sent. One that no event can meet is a mistake."""
+    for position, pattern in enumerate(events):
+        if not any(wants([pattern], event_type) for event_type in EVENT_TYPES):
+            raise invalid(("body", "events", position), "not an event type, nor all of a kind (payment.*)", pattern)
+    return tuple(dict.fromkeys(events))
+
+
+def _changed(endpoint: WebhookEndpoint, now: datetime, **fields: Any) -> WebhookEndpoint:
+    """The endpoint with these fields; itself where it has them already."""
+    changed = replace(endpoint, **fields)
+    return endpoint if changed == endpoint else replace(changed, updated_at=now, version=endpoint.version + 1)
+
+
+async def _let_rivals_pass(attempt: int) -> None:
+    await asyncio.sleep(random.uniform(0, 0.002 * 2 ** min(attempt, 5)))  # noqa: S311 - spreads rivals
