@@ -83,7 +83,8 @@ BODY_OPTIONAL = (
     "POST /webhook-endpoints/{endpoint}/rotate",
 )
 FIELDS = [
-    *((route, field) for route in VALIDATED for field in ROUTES[route][0]),
+    # Nought is a good overlap; what is none stands in test_webhook_endpoints.py.
+    *((route, field) for route in VALIDATED for field in ROUTES[route][0] if field != "overlapDays"),
     *(("POST /payments/charge", field) for field in ("card", "cardToken", "cardId", "customerId")),
     *(("POST /customers/{customer}/payments", field) for field in ("cardToken", "cardId")),
     ("POST /customers/{customer}/cards", "cardToken"),
