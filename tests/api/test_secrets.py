@@ -27,6 +27,11 @@ def known_secrets(psp: Psp, receiver: Receiver) -> dict[str, str]:
     account = psp.register("merchant", password=password)
     found = {"access token": account.token, "refresh token": account.refresh_token}
     exercise(psp, account, receiver)
+    endpoint = psp.post("/webhook-endpoints", json={"url": receiver.url, "events": ["*"]}, headers=account.key).json()
+    rotated = psp.post(f"/webhook-endpoints/{endpoint['id']}/rotate", headers=account.key).json()
+    psp.post(f"/webhook-endpoints/{endpoint['id']}/test", headers=account.key)
+    receiver.wait_for(4)
+    psp.get(f"/webhook-endpoints/{endpoint['id']}/secret", headers=account.key)
     again = psp.login(account.email, password).json()
     form = psp.post("/auth/token", data={"username": account.email, "password": password}).json()
     refreshed = psp.post("/users/refresh", json={"refresh_token": again["refresh_token"]}).json()
@@ -46,6 +51,8 @@ def known_secrets(psp: Psp, receiver: Receiver) -> dict[str, str]:
         "first admin's password": ADMIN_PASSWORD,
         "API key": account.api_key,
         "webhook secret": account.webhook_secret,
+        "endpoint's secret": rotated["secret"],
+        "endpoint's secret before": endpoint["secret"],
     }
 
 
