@@ -19,6 +19,7 @@ from routers import (
     customer_payments,
     customers,
     documentation,
+    events,
     payment_keys,
     payments,
     problems,
@@ -36,6 +37,7 @@ from workers.runner import running_workers
 ROUTERS = (
     payments,
     refunds,
+    events,
     webhooks,
     cards,
     customer_payments,

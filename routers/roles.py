@@ -45,6 +45,7 @@ KEY_AND_TOKEN = Access(Needs.BOTH)
 ADMIN = Access(Needs.TOKEN, ADMINS)
 CHARGE = Access(Needs.PAYMENT_KEY)
 MERCHANT = Access(Needs.EITHER, MERCHANTS)
+KEY_OR_TOKEN = Access(Needs.EITHER)
 
 ROLE_TABLE: Mapping[tuple[str, str], Access] = {
     ("GET", "/"): ANYONE,
@@ -88,6 +89,8 @@ ROLE_TABLE: Mapping[tuple[str, str], Access] = {
     ("GET", "/3ds/{payment_id}/{proof}"): ANYONE,
     ("POST", "/3ds/{payment_id}/{proof}"): ANYONE,
     ("POST", f"{API}/webhook-receive"): API_KEY,
+    ("GET", f"{API}/events"): KEY_OR_TOKEN,
+    ("GET", f"{API}/events/{{event_id}}"): KEY_OR_TOKEN,
     ("POST", f"{API}/customers"): MERCHANT,
     ("GET", f"{API}/customers"): MERCHANT,
     ("GET", f"{API}/customers/{{customer_id}}"): MERCHANT,

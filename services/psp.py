@@ -34,6 +34,7 @@ from services.charging import Charging
 from services.customers import Customers
 from services.dashboard import Dashboards
 from services.delivery import Delivery
+from services.events import Events
 from services.funding import Funding
 from services.incoming_webhooks import IncomingWebhooks
 from services.key_rotation import KeyRotation
@@ -64,6 +65,7 @@ class Psp:
     cards: Cards
     payment_keys: PaymentKeys
     customers: Customers
+    events: Events
     incoming_webhooks: IncomingWebhooks
     dashboards: Dashboards
     processing: Processing
@@ -116,6 +118,7 @@ async def open_psp(settings: Settings, *, is_worker: bool) -> AsyncIterator[Psp]
             cards=cards,
             payment_keys=PaymentKeys(PaymentKeyRepository(database), account_rows, payment_rows, hash_key),
             customers=customers,
+            events=Events(event_rows),
             incoming_webhooks=IncomingWebhooks(IncomingWebhookRepository(database), account_rows, sealer),
             dashboards=Dashboards(account_rows, payment_rows, delivery_rows),
             processing=Processing(payment_rows, bank, vault, signals),

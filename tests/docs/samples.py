@@ -62,6 +62,9 @@ def _objects(psp: Psp, account: Account, part: RouteSection) -> dict[str, str]:
         ids["payment_id"] = ids["resource_id"] = _payment(psp, account, part, ids.get("card_id"))["id"]
     if "/refunds" in part.path and part.method == "GET":
         ids["refund_id"] = _listed_refund(psp, account, ids["payment_id"])
+    if "/events" in part.path:
+        _payment(psp, account, part)
+        ids["event_id"] = _listed_event(psp, account)
     if "/payment-keys" in part.path:
         made = psp.post("/payment-keys", json={"amount": 1, "currency": "USD"}, headers=account.key)
         ids["payment_key_id"] = made.json()["id"]
@@ -92,3 +95,12 @@ def _listed_refund(psp: Psp, account: Account, payment_id: str) -> str:
         assert time.monotonic() < deadline, "the refund is in no list"
         time.sleep(0.02)
     return str(made.json()["id"])
+
+
+def _listed_event(psp: Psp, account: Account) -> str:
+    """The event of a payment that has come to its end."""
+    deadline = time.monotonic() + 10
+    while not (found := psp.get("/events", params={"type": "payment.completed"}, headers=account.key).json()["events"]):
+        assert time.monotonic() < deadline, "the event is in no list"
+        time.sleep(0.02)
+    return str(found[0]["id"])
