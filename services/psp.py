@@ -116,7 +116,7 @@ async def open_psp(settings: Settings, *, is_worker: bool) -> AsyncIterator[Psp]
             cards=cards,
             payment_keys=PaymentKeys(PaymentKeyRepository(database), account_rows, payment_rows, hash_key),
             customers=customers,
-            incoming_webhooks=IncomingWebhooks(IncomingWebhookRepository(database), account_rows, sealer),
+            incoming_webhooks=IncomingWebhooks(IncomingWebhookRepository(database), account_rows, signals, sealer),
             dashboards=Dashboards(account_rows, payment_rows, delivery_rows),
             processing=Processing(payment_rows, bank, vault, signals),
             publishing=Publishing(

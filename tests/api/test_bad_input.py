@@ -602,6 +602,7 @@ def test_a_file_is_no_user_name(shared_psp: Psp) -> None:
 LISTS = (
     "/refunds",
     "/payment-keys",
+    "/incoming-webhooks",
     "/customers",
     "/customers/{customer}/cards",
     "/customers/{customer}/payments",
