@@ -98,8 +98,9 @@ def test_what_was_stored_before_a_kill_has_its_effect_afterwards(start_server: C
     with httpx.Client(base_url=second.url, timeout=35, verify=False) as client:
         psp = Psp(client, ADMIN_EMAIL, ADMIN_PASSWORD)
         deadline = time.monotonic() + 60
-        while {one["state"] for one in (found := listed(psp, account))} != {"processed"}:
-            assert time.monotonic() < deadline, found
+        while {one["state"] for one in listed(psp, account)} != {"processed"}:
+            assert time.monotonic() < deadline, "a stored webhook never had its effect"
             time.sleep(0.05)
+        found = listed(psp, account)
         assert len(found) == 5
         assert all(one["processedAt"] >= one["receivedAt"] for one in found)
