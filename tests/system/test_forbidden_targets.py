@@ -204,8 +204,8 @@ def test_the_table_is_long_enough() -> None:
 
 
 async def test_the_sentinel_sees_who_comes(sentinel: Sentinel) -> None:
-    """With private networks allowed the same URLs lead there: what keeps them away is the check alone."""
-    for host in ("127.0.0.1", "localhost", "2130706433", "0x7f.1", "sentinel.example"):
+    """With private networks allowed such URLs lead there: what keeps them away is the check alone."""
+    for host in ("127.0.0.1", "127.0.0.2", "0.0.0.0", "localhost", "sentinel.example"):
         names = Names(**{"sentinel.example": [["127.0.0.1"]]})
         assert (await post(f"http://{host}:{sentinel.port}/hook", names, private=True)).success, host
 

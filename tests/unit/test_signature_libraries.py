@@ -75,7 +75,9 @@ VERIFIERS: dict[str, Callable[[Message], bool]] = {
 
 def signed(chance: random.Random, away_s: int = 0) -> Message:
     secret = new_webhook_secret()
-    body = json.dumps({"id": "evt_1", "text": "".join(chance.choices('abc\u00eb\u4e16 {}"\\', k=30))}).encode()
+    body = json.dumps(
+        {"id": "evt_1", "text": "".join(chance.choices('abc\u00eb\u4e16 {}"\\', k=30))}, ensure_ascii=False
+    ).encode()
     message_id = f"evt_{chance.getrandbits(64):016x}"
     timestamp_s = int(datetime.now(UTC).timestamp()) + away_s
     signature = standard_signature(secret, message_id, timestamp_s, body)
