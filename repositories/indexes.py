@@ -116,7 +116,13 @@ INDEXES: dict[str, list[IndexModel]] = {
     ],
     "incoming_webhooks": [
         IndexModel([("owner_id", ASCENDING), ("received_at", ASCENDING), ("_id", ASCENDING)], name="owner"),
+        IndexModel(
+            [("state", ASCENDING), ("received_at", ASCENDING)],
+            name="work",
+            partialFilterExpression={"state": "received"},
+        ),
     ],
+    "incoming_refusals": [],
     "keyring": [],
     "guards": [],
 }

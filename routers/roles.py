@@ -44,8 +44,8 @@ API_KEY = Access(Needs.API_KEY)
 KEY_AND_TOKEN = Access(Needs.BOTH)
 ADMIN = Access(Needs.TOKEN, ADMINS)
 CHARGE = Access(Needs.PAYMENT_KEY)
+OWNER = Access(Needs.EITHER)
 MERCHANT = Access(Needs.EITHER, MERCHANTS)
-KEY_OR_TOKEN = Access(Needs.EITHER)
 
 ROLE_TABLE: Mapping[tuple[str, str], Access] = {
     ("GET", "/"): ANYONE,
@@ -89,8 +89,10 @@ ROLE_TABLE: Mapping[tuple[str, str], Access] = {
     ("GET", "/3ds/{payment_id}/{proof}"): ANYONE,
     ("POST", "/3ds/{payment_id}/{proof}"): ANYONE,
     ("POST", f"{API}/webhook-receive"): API_KEY,
-    ("GET", f"{API}/events"): KEY_OR_TOKEN,
-    ("GET", f"{API}/events/{{event_id}}"): KEY_OR_TOKEN,
+    ("GET", f"{API}/events"): OWNER,
+    ("GET", f"{API}/events/{{event_id}}"): OWNER,
+    ("GET", f"{API}/incoming-webhooks"): OWNER,
+    ("GET", f"{API}/incoming-webhooks/{{webhook_id}}"): OWNER,
     ("POST", f"{API}/customers"): MERCHANT,
     ("GET", f"{API}/customers"): MERCHANT,
     ("GET", f"{API}/customers/{{customer_id}}"): MERCHANT,

@@ -119,7 +119,7 @@ async def open_psp(settings: Settings, *, is_worker: bool) -> AsyncIterator[Psp]
             payment_keys=PaymentKeys(PaymentKeyRepository(database), account_rows, payment_rows, hash_key),
             customers=customers,
             events=Events(event_rows),
-            incoming_webhooks=IncomingWebhooks(IncomingWebhookRepository(database), account_rows, sealer),
+            incoming_webhooks=IncomingWebhooks(IncomingWebhookRepository(database), account_rows, signals, sealer),
             dashboards=Dashboards(account_rows, payment_rows, delivery_rows),
             processing=Processing(payment_rows, bank, vault, signals),
             publishing=Publishing(

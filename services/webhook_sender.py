@@ -7,6 +7,7 @@ from http import HTTPStatus
 from typing import Any
 
 import aiohttp
+from aiohttp.abc import AbstractResolver
 from aiohttp.client_exceptions import ClientConnectorError
 
 from core import clock
@@ -50,10 +51,14 @@ class WebhookSender:
     """Posts bytes. Redirects are not followed, proxies of the environment not used, answers bounded and never
     decompressed; with private networks off, each address is checked at the moment it is dialled."""
 
-    def __init__(self, *, allow_private_networks: bool):
+    def __init__(self, *, allow_private_networks: bool, resolver: AbstractResolver | None = None):
+        """`resolver` looks names up; the system's does where none is given."""
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
-                limit=0, limit_per_host=0, socket_factory=None if allow_private_networks else _checked_socket
+                limit=0,
+                limit_per_host=0,
+                resolver=resolver,
+                socket_factory=None if allow_private_networks else _checked_socket,
             ),
             timeout=aiohttp.ClientTimeout(total=TIMEOUT_S),
             cookie_jar=aiohttp.DummyCookieJar(),

@@ -603,6 +603,7 @@ LISTS = (
     "/events",
     "/refunds",
     "/payment-keys",
+    "/incoming-webhooks",
     "/customers",
     "/customers/{customer}/cards",
     "/customers/{customer}/payments",

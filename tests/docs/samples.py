@@ -68,7 +68,18 @@ def _objects(psp: Psp, account: Account, part: RouteSection) -> dict[str, str]:
     if "/payment-keys" in part.path:
         made = psp.post("/payment-keys", json={"amount": 1, "currency": "USD"}, headers=account.key)
         ids["payment_key_id"] = made.json()["id"]
+    if "/incoming-webhooks" in part.path:
+        ids["webhook_id"] = _received(psp, account)
     return ids
+
+
+def _received(psp: Psp, account: Account) -> str:
+    """A webhook that was received."""
+    body = b'{"id":"evt_1","event":"order.paid","data":{}}'
+    signature = hmac.new(account.webhook_secret.encode(), body, "sha256").hexdigest()
+    headers = {"Content-Type": "application/json", "X-Signature": signature}
+    psp.post("/webhook-receive", content=body, headers={**account.key, **headers})
+    return str(psp.get("/incoming-webhooks", headers=account.key).json()["incomingWebhooks"][0]["id"])
 
 
 def _payment(psp: Psp, account: Account, part: RouteSection, card_id: str | None = None) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import pytest
 
 from domain.customers import Customer
 from domain.payments import Payment, Status
+from domain.signing import plain_signature
 from repositories import customers as customer_rows
 from repositories.payment_documents import to_document
 from tests.conftest import serving
@@ -119,6 +120,7 @@ def use(psp: Psp, account: Account, receiver: Receiver) -> None:
     use_customers(psp, account)
     use_money(psp, account, made["id"])
     use_events(psp, account)
+    use_incoming(psp, account)
     root = psp.root()
     psp.get("/users", params={"email": account.email}, headers=root)
     psp.get("/users", params={"role": "merchant"}, headers=root)
@@ -154,6 +156,18 @@ def use_events(psp: Psp, account: Account) -> None:
         if page["nextCursor"]:
             psp.get("/events", params={**query, "cursor": page["nextCursor"]}, headers=account.key)
     psp.get("/events/evt_seed0", headers=account.key)
+
+
+def use_incoming(psp: Psp, account: Account) -> None:
+    for number in range(3):
+        body = f'{{"id":"evt_{number}","event":"x","data":{{}}}}'.encode()
+        signature = {"X-Signature": plain_signature(account.webhook_secret, body), "Content-Type": "application/json"}
+        psp.post("/webhook-receive", content=body, headers={**account.key, **signature})
+    psp.post("/webhook-receive", content=b"{}", headers={**account.key, "Content-Type": "application/json"})
+    page = psp.get("/incoming-webhooks", params={"limit": "2"}, headers=account.key).json()
+    assert page["refused"]["missing"] == 1
+    psp.get("/incoming-webhooks", params={"limit": "2", "cursor": page["nextCursor"]}, headers=account.key)
+    psp.get(f"/incoming-webhooks/{page['incomingWebhooks'][0]['id']}", headers=account.key)
 
 
 def use_money(psp: Psp, account: Account, payment_id: str) -> None:
