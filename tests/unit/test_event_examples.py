@@ -15,7 +15,7 @@ def test_an_example_has_the_fields_of_its_schema_and_no_others(event_type: str) 
         assert model.model_validate(example).model_dump(mode="json", by_alias=True) == example
 
 
-@pytest.mark.parametrize("event_type", [name for name in EVENT_TYPES if not name.startswith("customer.")])
+@pytest.mark.parametrize("event_type", [*matching_types("payment.*"), *matching_types("refund.*")])
 def test_an_example_shows_the_status_that_its_type_tells_of(event_type: str) -> None:
     _, _, status = event_type.partition(".")
 
