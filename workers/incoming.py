@@ -6,7 +6,7 @@ from workers.loop import finish, rest
 
 REST_S = 5.0
 """The bell is rung in the same process. What another process received, or a killed worker left, may wait this long:
-nobody waits for it, and looking each second would be a fifth of an idle worker's operations."""
+nobody waits for it, and looking each second would be one more operation a second in an idle worker."""
 
 
 async def run(incoming: IncomingWebhooks, signals: Signals) -> None:

@@ -2,11 +2,14 @@
 
 import json
 import random
+import shutil
 import string
+import subprocess
 from base64 import b64decode, b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 import standardwebhooks
@@ -152,18 +155,52 @@ def test_what_we_sign_is_verified(verifier: str) -> None:
     assert all(VERIFIERS[verifier](signed(chance)) for _ in range(200))
 
 
-def test_no_change_of_10000_is_verified_by_anybody(record_property: Callable[[str, object], None]) -> None:
+def mutations() -> Iterator[Message]:
     chance = random.Random(SEED)
-    verdicts = 0
     for number in range(MUTATIONS):
         message = signed(chance)
-        change = CHANGES[number % len(CHANGES)]
-        mutation = change(chance, message)
+        mutation = CHANGES[number % len(CHANGES)](chance, message)
         assert mutation != message
+        yield mutation
+
+
+def test_no_change_of_10000_is_verified_by_anybody(record_property: Callable[[str, object], None]) -> None:
+    verdicts = 0
+    for mutation in mutations():
         for name, verified in VERIFIERS.items():
-            assert not verified(mutation), (name, change.__name__, mutation)
+            assert not verified(mutation), (name, mutation)
             verdicts += 1
     record_property("proof", f"{MUTATIONS} changed messages refused by {', '.join(VERIFIERS)}: {verdicts} verdicts")
+
+
+NODE = """
+const { Webhook } = require("standardwebhooks");
+const verdict = ([secret, body, headers]) => {
+  try { new Webhook(secret).verify(Buffer.from(body, "base64"), headers); return true; } catch { return false; }
+};
+const messages = JSON.parse(require("fs").readFileSync(0, "utf8"));
+process.stdout.write(JSON.stringify(messages.map(verdict)));
+"""
+
+
+@pytest.mark.long
+def test_the_package_of_npm_verifies_what_we_sign_and_no_change_of_10000(
+    tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    node, npm = shutil.which("node"), shutil.which("npm")
+    if node is None or npm is None:
+        pytest.skip("node and npm are not on this machine")
+    install = [npm, "install", "standardwebhooks@^1.0.0", "--no-audit", "--no-fund", "--ignore-scripts"]
+    if subprocess.run([*install, "--fetch-retries=1"], cwd=tmp_path, capture_output=True).returncode:
+        pytest.skip("npm could not install standardwebhooks")
+    chance = random.Random(SEED)
+    right, wrong = [signed(chance) for _ in range(200)], list(mutations())
+    sent = json.dumps([[one.secret, b64encode(one.body).decode(), one.headers] for one in (*right, *wrong)])
+
+    done = subprocess.run([node, "-e", NODE], cwd=tmp_path, input=sent, capture_output=True, text=True, check=True)
+
+    assert json.loads(done.stdout) == [True] * len(right) + [False] * len(wrong)
+    record_property("proof", f"{MUTATIONS} changed messages refused by the standardwebhooks of npm")
 
 
 @pytest.mark.parametrize(
