@@ -19,6 +19,7 @@ from routers import (
     customer_payments,
     customers,
     documentation,
+    events,
     payment_keys,
     payments,
     problems,
@@ -37,6 +38,7 @@ from workers.runner import running_workers
 ROUTERS = (
     payments,
     refunds,
+    events,
     webhooks,
     cards,
     customer_payments,

@@ -62,12 +62,13 @@ async def read_page(
     cursor: str | None,
     build: Callable[[Document], T],
     projection: Document | None = None,
+    index: str | None = None,
     rival_indexes: RivalIndexes | None = None,
 ) -> Page[T]:
-    """One page and the total. Raises CursorInvalid."""
+    """One page and the total. `index` names the one to read where MongoDB is not to choose. Raises CursorInvalid."""
     position = _after(sort, cursor) if cursor is not None else {}
     conditions = {"$and": [wanted, position]} if position else wanted
-    total, index = None, None
+    total = None
     if rival_indexes is not None:
         total = await collection.count_documents(wanted, limit=EXACT_TOTAL + 1, hint=rival_indexes.of_filter)
         index = rival_indexes.of_filter if total <= EXACT_TOTAL else rival_indexes.of_sort
@@ -78,7 +79,8 @@ async def read_page(
     rows = rows[:limit]
     if total is None:
         few = cursor is None and not more
-        total = len(rows) if few else await collection.count_documents(wanted, limit=EXACT_TOTAL + 1)
+        hint: Document = {} if index is None else {"hint": index}
+        total = len(rows) if few else await collection.count_documents(wanted, limit=EXACT_TOTAL + 1, **hint)
     return Page(
         [build(row) for row in rows],
         min(total, EXACT_TOTAL),

@@ -25,7 +25,8 @@ from core.errors import (
 from domain.roles import EVERYONE
 from routers.roles import API, Needs
 from routers.route import PspRoute, document_error
-from schemas.events import EVENT_TYPES, event_model
+from schemas.event_examples import EVENT_EXAMPLES
+from schemas.events import EVENT_TYPES, event_schema, event_schema_name
 
 DESCRIPTION = """
 A payment service provider to build and test payment flows against: stateful, idempotent, with webhooks that really
@@ -41,6 +42,7 @@ TAGS = [
     {"name": "Payment keys", "description": "Publishable keys that open charges and nothing else."},
     {"name": "Customers", "description": "Whom a merchant charges. `X-API-Key` or a token."},
     {"name": "Test cards", "description": "What the bank simulator does with which card."},
+    {"name": "Events", "description": "What has happened to an account's objects. `X-API-Key` or a token."},
     {"name": "Webhook endpoints", "description": "Where an account's events are sent. `X-API-Key` or a token."},
     {"name": "Webhooks", "description": "What others send to an account. `X-API-Key` and a signature."},
     {"name": "Users", "description": "Accounts and their roles."},
@@ -164,16 +166,15 @@ def _common_errors(route: PspRoute, *, has_body: bool) -> list[type[PspError]]:
 def _add_webhooks(document: dict[str, Any]) -> None:
     schemas, webhooks = document["components"]["schemas"], document.setdefault("webhooks", {})
     for event, description in EVENT_TYPES.items():
-        model = event_model(event)
-        schema = model.model_json_schema(by_alias=True, ref_template="#/components/schemas/{model}")
-        name = model.__name__.removesuffix("Out")
+        schema, name = event_schema(event), event_schema_name(event)
         schemas.update({**schema.pop("$defs", {}), name: schema})
+        media = {"schema": {"$ref": f"#/components/schemas/{name}"}, "example": EVENT_EXAMPLES[event]}
         webhooks[event] = {
             "post": {
                 "summary": event,
                 "description": description,
                 "tags": ["Webhooks"],
-                "requestBody": {"content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{name}"}}}},
+                "requestBody": {"content": {"application/json": media}},
                 "responses": {"2XX": {"description": "Received. Anything else is tried again."}},
             }
         }

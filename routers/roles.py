@@ -44,6 +44,7 @@ API_KEY = Access(Needs.API_KEY)
 KEY_AND_TOKEN = Access(Needs.BOTH)
 ADMIN = Access(Needs.TOKEN, ADMINS)
 CHARGE = Access(Needs.PAYMENT_KEY)
+OWNER = Access(Needs.EITHER)
 MERCHANT = Access(Needs.EITHER, MERCHANTS)
 
 ROLE_TABLE: Mapping[tuple[str, str], Access] = {
@@ -96,6 +97,10 @@ ROLE_TABLE: Mapping[tuple[str, str], Access] = {
     ("GET", f"{API}/webhook-endpoints/{{endpoint_id}}/secret"): MERCHANT,
     ("POST", f"{API}/webhook-endpoints/{{endpoint_id}}/rotate"): MERCHANT,
     ("POST", f"{API}/webhook-endpoints/{{endpoint_id}}/test"): MERCHANT,
+    ("GET", f"{API}/events"): OWNER,
+    ("GET", f"{API}/events/{{event_id}}"): OWNER,
+    ("GET", f"{API}/incoming-webhooks"): OWNER,
+    ("GET", f"{API}/incoming-webhooks/{{webhook_id}}"): OWNER,
     ("POST", f"{API}/customers"): MERCHANT,
     ("GET", f"{API}/customers"): MERCHANT,
     ("GET", f"{API}/customers/{{customer_id}}"): MERCHANT,

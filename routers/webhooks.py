@@ -2,13 +2,20 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Header, Request
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
 
-from core.errors import SignatureInvalid
+from core.errors import NotFound, SignatureInvalid
+from routers.conditional import conditional, documented_conditional
 from routers.dependencies import CallerDep, PspDep
 from routers.roles import API
 from routers.route import PspRoute, documented
-from schemas.webhooks import IncomingWebhook, WebhookReceipt
+from schemas.webhooks import (
+    IncomingWebhook,
+    IncomingWebhookOut,
+    IncomingWebhookPage,
+    IncomingWebhookQuery,
+    WebhookReceipt,
+)
 from services.incoming_webhooks import Signatures
 
 router = APIRouter(prefix=API, route_class=PspRoute, tags=["Webhooks"])
@@ -39,3 +46,18 @@ async def receive_webhook(
 ) -> WebhookReceipt:
     """Receive a signed webhook: `X-Signature`, or Standard Webhooks' three headers, with the account's secret."""
     return await psp.incoming_webhooks.store(caller, identity, body, await request.body())
+
+
+@router.get("/incoming-webhooks")
+async def list_incoming_webhooks(
+    psp: PspDep, caller: CallerDep, query: Annotated[IncomingWebhookQuery, Query()]
+) -> IncomingWebhookPage:
+    """The webhooks that one's own account received, newest first, and how many did not verify."""
+    return await psp.incoming_webhooks.page(caller, query)
+
+
+@router.get("/incoming-webhooks/{webhook_id}", response_model=IncomingWebhookOut, **documented_conditional(NotFound))
+async def get_incoming_webhook(psp: PspDep, caller: CallerDep, webhook_id: str, request: Request) -> Response:
+    """One webhook that was received, with its body."""
+    webhook = await psp.incoming_webhooks.get(caller, webhook_id)
+    return conditional(request, webhook.model_dump_json(by_alias=True).encode())

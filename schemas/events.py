@@ -1,14 +1,14 @@
-"""The registry of event types, and the form in which an event is sent."""
+"""The registry of event types, and the form in which an event is sent and shown."""
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, WithJsonSchema
 
 from core import json_codec
 from core.clock import rfc3339
-from schemas.common import Moment, ResponseModel
+from schemas.common import Moment, MomentBound, RequestModel, ResponseModel
 from schemas.customers import CustomerOut
 from schemas.payments import PaymentOut
 from schemas.refunds import RefundOut
@@ -37,12 +37,15 @@ EVENT_TYPES: Final[Mapping[str, str]] = {
 
 
 class EventOut(ResponseModel):
-    """The body of an outgoing webhook."""
+    """What happened to an object. These are the bytes that its webhooks send."""
 
     id: str = Field(examples=["evt_06gztrpz170we29n8r9na1k3t0"])
     event: str = Field(examples=["payment.completed"])
     type: str = Field(description="The same as `event`, under Standard Webhooks' name", examples=["payment.completed"])
     timestamp: Moment
+    data: PaymentOut | RefundOut | CustomerOut | WebhookEndpointOut = Field(
+        description="The object as the API showed it right after the change"
+    )
 
 
 class PaymentEventOut(EventOut):
@@ -81,11 +84,70 @@ _MODELS: Final[Mapping[str, type[EventOut]]] = {
     "customer": CustomerEventOut,
     "webhook": WebhookTestEventOut,
 }
+_NAMES = ("event", "type")
+"""The two fields that name the type."""
 
 
 def event_model(event_type: str) -> type[EventOut]:
     """The form of an event of this type, which follows from the kind of object that the type begins with."""
     return _MODELS[event_type.partition(".")[0]]
+
+
+def event_schema(event_type: str) -> dict[str, Any]:
+    """The JSON Schema of an event of this type; what it refers to stands in its `$defs`."""
+    schema = event_model(event_type).model_json_schema(ref_template="#/components/schemas/{model}")
+    named = {name: {**schema["properties"][name], "const": event_type, "examples": [event_type]} for name in _NAMES}
+    return {
+        **schema,
+        "title": event_schema_name(event_type),
+        "description": EVENT_TYPES[event_type],
+        "properties": {**schema["properties"], **named},
+    }
+
+
+def event_schema_name(event_type: str) -> str:
+    """`PaymentRequiresActionEvent` for `payment.requires_action`."""
+    return "".join(word.title() for word in event_type.replace("_", ".").split(".")) + "Event"
+
+
+def matching_types(pattern: str) -> tuple[str, ...]:
+    """The types that a pattern stands for: one type itself, all of a kind (`payment.*`), or all there are (`*`).
+
+    Raises ValueError where it stands for none.
+    """
+    if pattern == "*":
+        return tuple(EVENT_TYPES)
+    kind, _, rest = pattern.partition(".")
+    found = tuple(name for name in EVENT_TYPES if name == pattern or (rest == "*" and name.startswith(f"{kind}.")))
+    if not found:
+        raise ValueError("no event type, nor a kind of them like payment.*")
+    return found
+
+
+def _known(pattern: str) -> str:
+    matching_types(pattern)
+    return pattern
+
+
+_PATTERNS = [*EVENT_TYPES, *dict.fromkeys(f"{name.partition('.')[0]}.*" for name in EVENT_TYPES), "*"]
+EventPattern = Annotated[str, AfterValidator(_known), WithJsonSchema({"type": "string", "enum": _PATTERNS})]
+
+
+class EventQuery(RequestModel):
+    type: EventPattern = Field("*", description="One type, or all of a kind: `payment.*`")
+    object_id: str | None = Field(None, min_length=1, max_length=64, description="What the event is about")
+    created_from: MomentBound | None = Field(None, description="RFC 3339, inclusive")
+    created_to: MomentBound | None = Field(None, description="RFC 3339, inclusive")
+    limit: int = Field(50, ge=1, le=100)
+    cursor: str | None = Field(None, max_length=512)
+
+
+class EventPage(ResponseModel):
+    events: list[EventOut]
+    total_events: int = Field(description="Exact up to 1,000")
+    total_is_lower_bound: bool = Field(description="True where there are more than 1,000")
+    has_more: bool
+    next_cursor: str | None
 
 
 def event_body(event_id: str, event_type: str, occurred_at: datetime, data: bytes) -> bytes:

@@ -148,3 +148,8 @@ def webhook_endpoint_out(endpoint: WebhookEndpoint) -> WebhookEndpointOut:
         created_at=endpoint.created_at,
         updated_at=endpoint.updated_at,
     )
+
+
+def webhook_endpoint_view(endpoint: WebhookEndpoint) -> dict[str, Any]:
+    """The same, ready for JSON."""
+    return webhook_endpoint_out(endpoint).model_dump(mode="json", by_alias=True)

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from core import clock
 from core.crypto import Sealer
 from domain import retry, signing
+from domain.sending_slots import Result
 from domain.webhook_endpoints import EndpointStatus, WebhookEndpoint
 from repositories.accounts import AccountRepository
 from repositories.deliveries import Attempt, DeliveryRepository, DeliveryState, LeasedDelivery, Outcome
@@ -62,14 +63,18 @@ class Delivery:
         """End the leases of what was not attempted to the end, so that another worker need not wait for them."""
         await self._deliveries.give_back([parcel.delivery for parcel in parcels])
 
-    async def attempt(self, parcel: "Parcel") -> None:
-        """Send once and record it. Stopped in between, the lease ends and another worker sends the same again."""
+    async def attempt(self, parcel: "Parcel") -> Result:
+        """Send once and record it; what that says of the target. Stopped in between, the lease ends and another worker
+        sends the same again."""
         started_at = clock.now()
         destination = parcel.destination
         reply = await self._sender.post(
             destination.url, parcel.body, parcel.headers(started_at), timeout_s=destination.timeout_s
         )
         await self._deliveries.record(self._outcome(parcel, started_at, reply))
+        if reply.success:
+            return Result.SUCCESS
+        return Result.OVERLOAD if reply.overloaded else Result.FAILURE
 
     async def _destinations(self, leased: Sequence[LeasedDelivery]) -> dict[str, "Destination"]:
         """By delivery: where it goes and how, as it is now. Those whose endpoint takes nothing any more have none."""
@@ -106,6 +111,7 @@ class Delivery:
         delay_s = None if reply.permanent else retry.delay_s(parcel.destination.schedule_s, delivery.failures + 1)
         if delay_s is None:
             return Outcome(delivery.id, delivery.token, attempt, DeliveryState.DEAD)
+        delay_s = max(delay_s, reply.retry_after_s or 0.0)
         due_at = clock.now() + timedelta(seconds=delay_s)
         return Outcome(delivery.id, delivery.token, attempt, DeliveryState.PENDING, due_at)
 

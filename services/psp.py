@@ -36,6 +36,7 @@ from services.customers import Customers
 from services.dashboard import Dashboards
 from services.delivery import Delivery
 from services.endpoint_secrets import EndpointSecrets
+from services.events import Events
 from services.funding import Funding
 from services.incoming_webhooks import IncomingWebhooks
 from services.key_rotation import KeyRotation
@@ -68,6 +69,7 @@ class Psp:
     payment_keys: PaymentKeys
     customers: Customers
     webhook_endpoints: WebhookEndpoints
+    events: Events
     incoming_webhooks: IncomingWebhooks
     dashboards: Dashboards
     processing: Processing
@@ -121,7 +123,8 @@ async def open_psp(settings: Settings, *, is_worker: bool) -> AsyncIterator[Psp]
             payment_keys=PaymentKeys(PaymentKeyRepository(database), account_rows, payment_rows, hash_key),
             customers=customers,
             webhook_endpoints=WebhookEndpoints(endpoint_rows, delivery_rows, EndpointSecrets(sealer), signals),
-            incoming_webhooks=IncomingWebhooks(IncomingWebhookRepository(database), account_rows, sealer),
+            events=Events(event_rows),
+            incoming_webhooks=IncomingWebhooks(IncomingWebhookRepository(database), account_rows, signals, sealer),
             dashboards=Dashboards(account_rows, payment_rows, delivery_rows),
             processing=Processing(payment_rows, bank, vault, signals),
             publishing=Publishing(

@@ -14,12 +14,13 @@ _PAUSE_S = 0.02
 
 
 class Signals:
-    """Three bells. Ringing one is free; whoever waits also looks by itself after a second, so none can be missed."""
+    """Four bells. Ringing one is free; whoever waits also looks by itself after a while, so none can be missed."""
 
     def __init__(self, signals: SignalRepository, *, tell_others: bool):
         self.payments = asyncio.Event()
         self.outbox = asyncio.Event()
         self.deliveries = asyncio.Event()
+        self.incoming = asyncio.Event()
         self._signals = signals
         self._tell_others = tell_others
         self._unsent = False

@@ -11,12 +11,12 @@ from typing import Any
 from core import clock, ids, json_codec
 from core.errors import Contention, InvalidState, NotFound, TooManyEndpoints
 from core.security import new_webhook_secret
-from domain.webhook_endpoints import TEST_EVENT, EndpointStatus, WebhookEndpoint, wants
+from domain.webhook_endpoints import TEST_EVENT, EndpointStatus, WebhookEndpoint
 from repositories.deliveries import DeliveryRepository, endpoint_delivery_id
 from repositories.outbox import OutboxEvent
 from repositories.pages import CursorInvalid
 from repositories.webhook_endpoints import WebhookEndpointRepository
-from schemas.events import EVENT_TYPES
+from schemas.events import matching_types
 from schemas.webhook_endpoints import (
     WebhookEndpointMade,
     WebhookEndpointOut,
@@ -27,6 +27,7 @@ from schemas.webhook_endpoints import (
     WebhookSecretOut,
     WebhookTestOut,
     webhook_endpoint_out,
+    webhook_endpoint_view,
 )
 from services.caller import Caller
 from services.endpoint_secrets import EndpointSecrets
@@ -140,7 +141,7 @@ class WebhookEndpoints:
             if before.status is EndpointStatus.DISABLED:
                 raise InvalidState(f"Webhook endpoint '{endpoint_id}' is disabled.")
             after = replace(before, sequence=before.sequence + 1, version=before.version + 1)
-            data = json_codec.dumps(webhook_endpoint_out(after).model_dump(mode="json", by_alias=True))
+            data = json_codec.dumps(webhook_endpoint_view(after))
             event = OutboxEvent(event_id, TEST_EVENT, after.sequence, clock.now(), data)
             if await self._endpoints.save(before, after, event):
                 self._signals.outbox_filled()
@@ -194,8 +195,10 @@ def _fields(sent: dict[str, Any]) -> dict[str, Any]:
 def _subscriptions(events: Sequence[str]) -> tuple[str, ...]:
     """Each once, in the order in which they were sent. One that no event can meet is a mistake."""
     for position, pattern in enumerate(events):
-        if not any(wants([pattern], event_type) for event_type in EVENT_TYPES):
-            raise invalid(("body", "events", position), "not an event type, nor all of a kind (payment.*)", pattern)
+        try:
+            matching_types(pattern)
+        except ValueError as error:
+            raise invalid(("body", "events", position), str(error), pattern) from None
     return tuple(dict.fromkeys(events))
 
 

@@ -3,11 +3,15 @@
 import socket
 import time
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 
 import aiohttp
+from aiohttp.abc import AbstractResolver
 from aiohttp.client_exceptions import ClientConnectorError
 
+from core import clock
+from domain import retry
 from domain.targets import forbidden
 
 TIMEOUT_S = 15.0
@@ -30,20 +34,31 @@ class Reply:
     text: str | None = None
     permanent: bool = False
     """No later attempt can succeed."""
+    retry_after_s: float | None = None
+    """How long it asked to be left alone."""
 
     @property
     def success(self) -> bool:
         return self.status is not None and 200 <= self.status < 300
+
+    @property
+    def overloaded(self) -> bool:
+        """It asked for less, or did not answer in time."""
+        return self.status == HTTPStatus.TOO_MANY_REQUESTS or self.error == "timeout"
 
 
 class WebhookSender:
     """Posts bytes. Redirects are not followed, proxies of the environment not used, answers bounded and never
     decompressed; with private networks off, each address is checked at the moment it is dialled."""
 
-    def __init__(self, *, allow_private_networks: bool):
+    def __init__(self, *, allow_private_networks: bool, resolver: AbstractResolver | None = None):
+        """`resolver` looks names up; the system's does where none is given."""
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
-                limit=0, limit_per_host=0, socket_factory=None if allow_private_networks else _checked_socket
+                limit=0,
+                limit_per_host=0,
+                resolver=resolver,
+                socket_factory=None if allow_private_networks else _checked_socket,
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
@@ -60,7 +75,13 @@ class WebhookSender:
                 url, data=body, headers=headers, allow_redirects=False, timeout=timeout
             ) as response:
                 text = await _beginning(response)
-                return Reply(_ms_since(started), status=response.status, text=text)
+                return Reply(
+                    _ms_since(started),
+                    status=response.status,
+                    text=text,
+                    permanent=response.status == HTTPStatus.GONE,
+                    retry_after_s=_retry_after_s(response),
+                )
         except ClientConnectorError as error:
             if isinstance(error.os_error, ForbiddenTarget):
                 return Reply(_ms_since(started), error="target_forbidden", permanent=True)
@@ -82,6 +103,13 @@ def _checked_socket(address: tuple[Any, ...]) -> socket.socket:
     if forbidden(str(target[0])):
         raise ForbiddenTarget("the target's address is not public")
     return socket.socket(family, kind, protocol)
+
+
+def _retry_after_s(response: aiohttp.ClientResponse) -> float | None:
+    """The seconds of `Retry-After` (RFC 9110, section 10.2.3), where the status gives them a meaning; dates as well."""
+    if response.status not in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE):
+        return None
+    return retry.after_s(response.headers.get("Retry-After", ""), clock.now())
 
 
 async def _beginning(response: aiohttp.ClientResponse) -> str:

@@ -18,11 +18,13 @@ class Received:
 
 
 class Receiver:
-    """`answers(n, request)` gives the status of the n-th request (from 0); 200 unless told otherwise."""
+    """`answers(n, request)` gives the status of the n-th request (from 0); 200 unless told otherwise. `headers` go with
+    each answer."""
 
     def __init__(self) -> None:
         self.requests: list[Received] = []
         self.answers: Callable[[int, Received], int] = lambda number, request: 200
+        self.headers: dict[str, str] = {}
         self._arrived = threading.Condition()
         receiver = self
 
@@ -38,7 +40,8 @@ class Receiver:
                     receiver.requests.append(received)
                     receiver._arrived.notify_all()
                 self.send_response(receiver.answers(number, received))
-                self.send_header("content-length", "0")
+                for name, value in {"content-length": "0", **receiver.headers}.items():
+                    self.send_header(name, value)
                 self.end_headers()
 
             def log_message(self, *args: Any) -> None:

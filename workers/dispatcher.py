@@ -3,17 +3,16 @@
 import asyncio
 import contextlib
 import logging
-from collections import Counter
 from urllib.parse import urlsplit
 
 from core.database import DriverError
+from domain.sending_slots import Result, SendingSlots
 from services.delivery import Delivery, Parcel
 from services.signals import SWEEP_S, Signals
 from workers.loop import rest, seconds_until
 
 SLOTS = 64
 SLOTS_PER_TARGET = 8
-TARGETS_PER_ROUND = 50
 RATE_PAUSE_S = 0.1
 """How soon a target that used up its rate is looked at again."""
 _LOG = logging.getLogger(__name__)
@@ -51,9 +50,8 @@ class Dispatcher:
         self._delivery = delivery
         self._signals = signals
         self._rate = rate
-        self._in_flight: Counter[str] = Counter()
+        self._slots = SendingSlots(SLOTS, SLOTS_PER_TARGET)
         self._tasks: dict[asyncio.Task[None], Parcel] = {}
-        self._turn = 0
 
     async def run(self) -> None:
         try:
@@ -69,40 +67,30 @@ class Dispatcher:
     async def _fill_slots(self, room: dict[str, int]) -> int:
         parcels = await self._delivery.lease(room)
         for parcel in parcels:
-            target = parcel.delivery.target
-            self._in_flight[target] += 1
             if self._rate is not None:
-                self._rate.use(target)
-            task = asyncio.create_task(self._attempt(parcel))
+                self._rate.use(parcel.delivery.target)
+            began_at_s = asyncio.get_running_loop().time()
+            self._slots.begin(parcel.delivery.target, began_at_s)
+            task = asyncio.create_task(self._attempt(parcel, began_at_s))
             self._tasks[task] = parcel
             task.add_done_callback(self._tasks.pop)
         return len(parcels)
 
     def _room(self, targets: list[str]) -> dict[str, int]:
-        """How many to lease for each target, beginning with another target each time."""
-        free = SLOTS - len(self._tasks)
-        start = self._turn % len(targets) if targets else 0
-        self._turn += TARGETS_PER_ROUND
-        room: dict[str, int] = {}
-        for target in (targets[start:] + targets[:start])[:TARGETS_PER_ROUND]:
-            share = min(SLOTS_PER_TARGET - self._in_flight[target], free)
-            if self._rate is not None:
-                share = min(share, self._rate.available(target))
-            if share > 0:
-                room[target] = share
-                free -= share
-        return room
+        """How many to lease for each target."""
+        room = self._slots.room(targets, asyncio.get_running_loop().time())
+        if self._rate is not None:
+            room = {target: min(count, self._rate.available(target)) for target, count in room.items()}
+        return {target: count for target, count in room.items() if count > 0}
 
-    async def _attempt(self, parcel: Parcel) -> None:
-        target = parcel.delivery.target
+    async def _attempt(self, parcel: Parcel, began_at_s: float) -> None:
+        result: Result | None = None
         try:
-            await self._delivery.attempt(parcel)
+            result = await self._delivery.attempt(parcel)
         except DriverError as error:
             _LOG.warning("the outcome of a delivery was not written, it will be sent again: %s", type(error).__name__)
         finally:
-            self._in_flight[target] -= 1
-            if not self._in_flight[target]:
-                del self._in_flight[target]
+            self._slots.end(parcel.delivery.target, began_at_s, asyncio.get_running_loop().time(), result)
             self._signals.deliveries.set()
 
     async def _give_back(self) -> None:

@@ -630,9 +630,11 @@ def test_a_file_is_no_user_name(shared_psp: Psp) -> None:
 # Addresses.
 
 LISTS = (
+    "/events",
     "/refunds",
     "/payment-keys",
     "/webhook-endpoints",
+    "/incoming-webhooks",
     "/customers",
     "/customers/{customer}/cards",
     "/customers/{customer}/payments",
@@ -641,7 +643,22 @@ QUERY_VALUES = ("", "\0", "$ne", "-1", "9" * 400, "NaN", "W10", "eyJ9", "\u0664"
 PARTS_OF_PATHS = ("%00", "%FF", "%ED%A0%80", "$ne", "%7B%7D", "%20", "%2E%2E%2F", "\u00e9", "null", "x" * 3000)
 
 
-@pytest.mark.parametrize("name", ["limit", "cursor", "status", "paymentId", "name", "email", "phone", "x"])
+LIST_PARAMETERS = (
+    "limit",
+    "cursor",
+    "status",
+    "paymentId",
+    "name",
+    "email",
+    "phone",
+    "type",
+    "objectId",
+    "createdFrom",
+    "x",
+)
+
+
+@pytest.mark.parametrize("name", LIST_PARAMETERS)
 @pytest.mark.parametrize("value", QUERY_VALUES)
 def test_no_value_in_a_lists_query_is_our_fault(
     shared_psp: Psp, merchant: Account, customer_id: str, name: str, value: str

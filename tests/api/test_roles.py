@@ -152,6 +152,8 @@ def test_the_role_table_is_that_of_the_contract() -> None:
     }
     assert {path.split()[1].split("/")[1] for path in by_need[Needs.EITHER]} == {
         "customers",
+        "events",
+        "incoming-webhooks",
         "payment-keys",
         "refunds",
         "webhook-endpoints",
@@ -162,6 +164,8 @@ def test_the_role_table_is_that_of_the_contract() -> None:
             assert roles == {"system_admin"}
         elif path.startswith(f"{API}/admin/") or path in (f"{API}/users", f"{API}/users/{{user_id}}"):
             assert roles == ADMINS
+        elif path.startswith((f"{API}/events", f"{API}/incoming-webhooks")):
+            assert roles == ADMINS | {"user", "merchant"}
         elif access.needs is Needs.EITHER or path.endswith("/capture"):
             assert roles == ADMINS | {"merchant"}
         else:

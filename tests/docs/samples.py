@@ -62,13 +62,27 @@ def _objects(psp: Psp, account: Account, part: RouteSection) -> dict[str, str]:
         ids["payment_id"] = ids["resource_id"] = _payment(psp, account, part, ids.get("card_id"))["id"]
     if "/refunds" in part.path and part.method == "GET":
         ids["refund_id"] = _listed_refund(psp, account, ids["payment_id"])
+    if "/events" in part.path:
+        _payment(psp, account, part)
+        ids["event_id"] = _listed_event(psp, account)
     if "/payment-keys" in part.path:
         made = psp.post("/payment-keys", json={"amount": 1, "currency": "USD"}, headers=account.key)
         ids["payment_key_id"] = made.json()["id"]
     if "/webhook-endpoints" in part.path:
         made = psp.post("/webhook-endpoints", json={"url": "http://127.0.0.1:9", "events": ["*"]}, headers=account.key)
         ids["endpoint_id"] = made.json()["id"]
+    if "/incoming-webhooks" in part.path:
+        ids["webhook_id"] = _received(psp, account)
     return ids
+
+
+def _received(psp: Psp, account: Account) -> str:
+    """A webhook that was received."""
+    body = b'{"id":"evt_1","event":"order.paid","data":{}}'
+    signature = hmac.new(account.webhook_secret.encode(), body, "sha256").hexdigest()
+    headers = {"Content-Type": "application/json", "X-Signature": signature}
+    psp.post("/webhook-receive", content=body, headers={**account.key, **headers})
+    return str(psp.get("/incoming-webhooks", headers=account.key).json()["incomingWebhooks"][0]["id"])
 
 
 def _payment(psp: Psp, account: Account, part: RouteSection, card_id: str | None = None) -> dict[str, Any]:
@@ -95,3 +109,12 @@ def _listed_refund(psp: Psp, account: Account, payment_id: str) -> str:
         assert time.monotonic() < deadline, "the refund is in no list"
         time.sleep(0.02)
     return str(made.json()["id"])
+
+
+def _listed_event(psp: Psp, account: Account) -> str:
+    """The event of a payment that has come to its end."""
+    deadline = time.monotonic() + 10
+    while not (found := psp.get("/events", params={"type": "payment.completed"}, headers=account.key).json()["events"]):
+        assert time.monotonic() < deadline, "the event is in no list"
+        time.sleep(0.02)
+    return str(found[0]["id"])

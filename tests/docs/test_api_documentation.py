@@ -10,12 +10,13 @@ import httpx
 import pytest
 from pydantic import BaseModel, TypeAdapter
 
-from core import config, errors
+from core import config, errors, json_codec
 from domain.payments import ACCEPTS, MOVES, Command, Status
 from main import app  # noqa: TID251 - the application itself is what is described
 from routers.roles import API, ROLE_TABLE, Access, Needs
 from routers.route import PspRoute
-from schemas.events import EVENT_TYPES, PaymentEventOut
+from schemas.event_examples import EVENT_EXAMPLES
+from schemas.events import EVENT_TYPES, EventOut, PaymentEventOut, event_model
 from tests.conftest import ADMIN_EMAIL, ADMIN_PASSWORD, Server
 from tests.docs.markdown import ROOT, RouteSection, Sample, blocks, code, read, route_sections, rows, section
 from tests.docs.samples import send
@@ -218,6 +219,22 @@ def test_the_event_types_are_those_of_the_registry() -> None:
     documented = {code(row[0]): row[1] for row in rows(outgoing) if "." in code(row[0])}
 
     assert documented == EVENT_TYPES
+
+
+def test_each_event_type_has_its_payload_and_its_example() -> None:
+    payloads = section(read("api_documentation.md"), "### Payloads")
+    kinds = {name.partition(".")[0] for name in EVENT_TYPES}
+    parts = {kind: section(payloads, f"#### `{kind}.*`") for kind in kinds}
+    shown = [sample for part in parts.values() for sample in blocks(part, "json")]
+
+    envelope = {code(row[0]) for row in rows(payloads.partition("\n#### ")[0])}
+    assert envelope == EventOut.model_fields.keys()
+    for name in EVENT_TYPES:
+        kind = name.partition(".")[0]
+        data: type[BaseModel] = event_model(name).model_fields["data"].annotation  # type: ignore[assignment]
+        assert [code(row[0]) for row in rows(parts[kind])] == [field.alias for field in data.model_fields.values()]
+        assert f"\n`{name}`:\n\n```json\n{json_codec.dumps(EVENT_EXAMPLES[name]).decode()}\n```\n" in parts[kind]
+    assert len(shown) == len(EVENT_TYPES)
 
 
 def test_the_sample_webhook_has_the_fields_of_its_model() -> None:

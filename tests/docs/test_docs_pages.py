@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 from main import app  # noqa: TID251 - the application itself is what is described
 from routers.roles import ROLE_TABLE, Needs
 from routers.route import PspRoute
-from schemas.events import EVENT_TYPES
+from schemas.events import EVENT_TYPES, event_model
 from tests.factories import PASSWORD, Psp
 
 DOCUMENT = app.openapi()
@@ -190,7 +190,7 @@ def test_one_objects_get_documents_its_etag() -> None:
         for route in ROUTES
         if route.only_method == "GET" and (route.path.endswith("}") or route.path.endswith("/users/me"))
     ]
-    assert len(single) == 8
+    assert len(single) == 10
     for route in single:
         operation = DOCUMENT["paths"][route.path_format]["get"]
         assert "ETag" in operation["responses"]["200"]["headers"], route.path
@@ -205,6 +205,9 @@ def test_the_outgoing_webhooks_are_described() -> None:
         shown = body["properties"]["data"]["$ref"].rpartition("/")[2]
         kind = event.partition(".")[0].title()
         assert shown == ("WebhookEndpointOut" if kind == "Webhook" else f"{kind}Out")
+        assert {body["properties"][name]["const"] for name in ("event", "type")} == {event}
+        example = webhook["post"]["requestBody"]["content"]["application/json"]["example"]
+        assert event_model(event).model_validate(example).type == event
 
 
 def test_the_authorize_button_logs_in(psp: Psp) -> None:

@@ -79,6 +79,7 @@ def test_a_payment_completes_and_is_told_although_processes_were_killed_after_it
     assert types(receiver) == STEPS
 
 
+@pytest.mark.long
 def test_a_delivery_that_failed_is_tried_again_after_a_restart(tmp_path: Path, receiver: Receiver) -> None:
     receiver.answers = lambda number, request: 503 if number < 3 else 200
     settings = {"DATA_DIR": str(tmp_path / "data"), "WEBHOOK_RETRY_SCHEDULE": "3"}
@@ -126,6 +127,7 @@ def test_workers_outside_the_api_processes_do_the_work(
     assert len({request.headers["webhook-id"] for request in receiver.requests}) == 63
 
 
+@pytest.mark.long
 def test_one_key_on_two_api_processes_makes_one_payment(tmp_path: Path, data_dir: Path, mongo_uri: str) -> None:
     from concurrent.futures import ThreadPoolExecutor
 

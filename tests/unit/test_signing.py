@@ -8,7 +8,17 @@ import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from core.security import new_webhook_secret
-from domain.signing import TOLERANCE_S, plain_signature, standard_signature, valid_secret, verify_plain, verify_standard
+from domain.signing import (
+    TOLERANCE_S,
+    Refusal,
+    plain_refusal,
+    plain_signature,
+    standard_refusal,
+    standard_signature,
+    valid_secret,
+    verify_plain,
+    verify_standard,
+)
 
 SECRET = new_webhook_secret()
 BODY = '{"id":"evt_1","name":"Zo\u00eb"}'.encode()
@@ -92,11 +102,25 @@ def test_whatever_does_not_fit_is_refused(changes: dict[str, object]) -> None:
     assert not check(**changes)
 
 
-def test_signatures_beyond_the_tenth_are_not_looked_at() -> None:
+def test_more_than_ten_signatures_are_refused() -> None:
     good = Webhook(SECRET).sign("evt_1", NOW, BODY.decode())
 
     assert check(signatures=" ".join(["v1,no"] * 9 + [good]))
     assert not check(signatures=" ".join(["v1,no"] * 10 + [good]))
+    assert not check(signatures=" ".join([good] + ["v1,no"] * 10))
+
+
+def test_every_live_secret_is_tried() -> None:
+    old, new = SECRET, new_webhook_secret()
+    given = {"message_id": "evt_1", "timestamp": str(NOW_S), "now_s": float(NOW_S)}
+    for secret in (old, new):
+        signatures = standard_signature(secret, "evt_1", NOW_S, BODY)
+        assert standard_refusal([new, old], BODY, signatures=signatures, **given) is None  # type: ignore[arg-type]
+        assert plain_refusal([new, old], BODY, plain_signature(secret, BODY)) is None
+    overlap = f"{standard_signature(new_webhook_secret(), 'evt_1', NOW_S, BODY)} {signatures}"
+    assert standard_refusal([new], BODY, signatures=overlap, **given) is None  # type: ignore[arg-type]
+    assert standard_refusal([old], BODY, signatures=overlap, **given) is Refusal.WRONG  # type: ignore[arg-type]
+    assert plain_refusal([], BODY, plain_signature(old, BODY)) is Refusal.WRONG
 
 
 @pytest.mark.parametrize("signature", ["", "0" * 64, "\u00e9", "\ud800", "x" * 100_000, "sha256=" + "0" * 64])
