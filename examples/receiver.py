@@ -59,7 +59,8 @@ class Receiver(BaseHTTPRequestHandler):
 
 
 def say(what: str, text: str) -> None:
-    print(f"[webhook] {what}: {text}", flush=True)
+    # Webhooks arrive at the same moment: a line that is written whole, with its end, mixes with no other.
+    print(f"[webhook] {what}: {text}\n", end="", flush=True)
 
 
 if __name__ == "__main__":
