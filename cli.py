@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from rich.progress import Progress as ProgressBar
 
 from bank.app import create_app as create_bank_app
+from commands.signatures import sign, verify
 from core.config import Settings, load_settings
 from core.errors import ConfigurationError, EmailTaken
 from services.psp import open_psp
@@ -108,6 +109,10 @@ def rotate_keys() -> None:
     Every process must have been started with that list of keys before. May be stopped anywhere and run again.
     """
     _run(_rotate_keys(_settings()))
+
+
+app.command()(sign)
+app.command()(verify)
 
 
 async def _rotate_keys(settings: Settings) -> None:
