@@ -98,15 +98,15 @@ def test_a_delivery_that_failed_is_tried_again_after_a_restart(tmp_path: Path, r
 def test_a_shutdown_gives_back_what_was_under_way(tmp_path: Path, data_dir: Path, mongo_uri: str) -> None:
     settings = {"DATA_DIR": str(data_dir), "MONGODB_DB": "shutdown"}
     with Receiver() as receiver:
-        receiver.answers = lambda number, request: time.sleep(20) or 200 if number < 3 else 200  # type: ignore[func-returns-value]
+        receiver.answers = lambda number, request: time.sleep(20) or 200 if number < 1 else 200  # type: ignore[func-returns-value]
         with serving(tmp_path / "first.log", **settings) as server, client(server) as psp:
             psp.charge(psp.register(), webhookUrl=receiver.url)
-            receiver.wait_for(3)
+            receiver.wait_for(1)
             server.stop()
         with pymongo.MongoClient[dict[str, Any]](mongo_uri) as mongo:
             assert mongo["shutdown"]["deliveries"].count_documents({"lease_token": {"$exists": True}}) == 0
         with serving(tmp_path / "second.log", **settings):
-            receiver.wait_for(6)
+            receiver.wait_for(1 + 3)
 
 
 def test_workers_outside_the_api_processes_do_the_work(
