@@ -1,5 +1,5 @@
-# `make run` serves, `make test` tests, `make prove` tests money at length. Each makes the virtual environment that it
-# needs and installs only what changed.
+# `make run` serves, `make test` tests, `make prove` tests at length. Each makes the virtual environment that it needs
+# and installs only what changed.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin

@@ -183,7 +183,7 @@ class PaymentRepository:
         if not writes:
             return set()
         # A batch tells only how many were written. The mark tells which: another's change leaves none of ours, however
-        # much it looks like ours (a cancellation gives the same version).
+        # much it looks like ours (a changed description may give the same version).
         mark = secrets.token_hex(8)
         updates = []
         for one in writes:
