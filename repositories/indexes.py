@@ -127,6 +127,7 @@ INDEXES: dict[str, list[IndexModel]] = {
         ),
     ],
     "incoming_refusals": [],
+    "audit": [],
     "keyring": [],
     "guards": [],
 }

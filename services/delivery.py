@@ -13,8 +13,7 @@ from repositories.accounts import AccountRepository
 from repositories.deliveries import Attempt, DeliveryRepository, DeliveryState, LeasedDelivery, Outcome
 from repositories.events import EventRepository
 from repositories.webhook_endpoints import WebhookEndpointRepository
-from services.accounts import webhook_secret_purpose
-from services.endpoint_secrets import EndpointSecrets
+from services.webhook_secrets import AccountSecrets, EndpointSecrets
 from services.webhook_sender import TIMEOUT_S, Reply, WebhookSender
 
 LEASE_S = 20
@@ -87,16 +86,14 @@ class Delivery:
         to_urls = [one for one in leased if one.endpoint_id is None]
         secrets = await self._account_secrets([one.owner_id for one in to_urls])
         return {
-            **{one.id: Destination(one.url, (secrets[one.owner_id],), TIMEOUT_S, self._schedule_s) for one in to_urls},
+            **{one.id: Destination(one.url, secrets[one.owner_id], TIMEOUT_S, self._schedule_s) for one in to_urls},
             **{one.id: of_endpoint[one.endpoint_id] for one in leased if one.endpoint_id in of_endpoint},
         }
 
-    async def _account_secrets(self, owner_ids: Sequence[str]) -> dict[str, str]:
-        sealed = await self._accounts.sealed_webhook_secrets(list(set(owner_ids))) if owner_ids else {}
-        return {
-            owner_id: self._sealer.open(value, webhook_secret_purpose(owner_id)).decode()
-            for owner_id, value in sealed.items()
-        }
+    async def _account_secrets(self, owner_ids: Sequence[str]) -> dict[str, tuple[str, ...]]:
+        accounts = await self._accounts.signing(list(set(owner_ids))) if owner_ids else []
+        secrets, now = AccountSecrets(self._sealer), clock.now()
+        return {account.id: secrets.live(account, now) for account in accounts}
 
     def _to_endpoint(self, endpoint: WebhookEndpoint) -> "Destination":
         schedule_s = self._schedule_s if endpoint.retry_schedule_s is None else endpoint.retry_schedule_s
