@@ -100,7 +100,7 @@ def test_no_row_holds_a_secret(psp: Psp, merchant: Account, endpoint: Row, datab
     psp.get(f"/webhook-endpoints/{endpoint['id']}/secret", headers=merchant.key)
 
     options = database["audit"].codec_options.with_options(document_class=RawBSONDocument)
-    stored = [row.raw for row in database["audit"].with_options(options).find()]  # type: ignore[arg-type]
+    stored = [row.raw for row in database["audit"].with_options(options).find()]
 
     assert stored
     for secret in (*secrets, "4242424242424242"):
