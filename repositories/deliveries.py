@@ -8,7 +8,16 @@ from itertools import islice
 
 from core import ids
 from core.coalesce import Coalescer
-from core.database import ASCENDING, Database, Document, Pipeline, UpdateOne, insert_missing
+from core.database import (
+    ASCENDING,
+    Database,
+    Document,
+    DriverError,
+    Pipeline,
+    UpdateOne,
+    insert_missing,
+    outage,
+)
 from domain.attempts import Attempt
 from repositories import leases
 
@@ -224,7 +233,13 @@ class DeliveryRepository:
             by_token.setdefault(outcome.token, []).append(outcome)
         for token, some in by_token.items():
             rows = {"_id": {"$in": [outcome.delivery_id for outcome in some]}, "lease_token": token}
-            await self._deliveries.update_many(rows, _recorded(some))
+            try:
+                await self._deliveries.update_many(rows, _recorded(some))
+            except DriverError as error:
+                if not outage(error):
+                    raise
+                # The driver repeats no update of several rows by itself. The token makes repeating it harmless.
+                await self._deliveries.update_many(rows, _recorded(some))
         return [None] * len(outcomes)
 
 
@@ -250,9 +265,8 @@ def _heads(target: str, now: datetime, count: int) -> Pipeline:
 def _recorded(outcomes: Sequence[Outcome]) -> Pipeline:
     """One update for all of them, each row taking its own outcome: half the cost of an update for each."""
     ids = [outcome.delivery_id for outcome in outcomes]
-    own = {
-        "$arrayElemAt": [{"$literal": [_outcome_document(one) for one in outcomes]}, {"$indexOfArray": [ids, "$_id"]}]
-    }
+    documents = [_outcome_document(outcome) for outcome in outcomes]
+    own = {"$arrayElemAt": [{"$literal": documents}, {"$indexOfArray": [{"$literal": ids}, "$_id"]}]}
     return [
         {"$set": {"outcome": own}},
         {
