@@ -1,5 +1,6 @@
 """A token bucket for each host: strangers can name any URL, and this keeps us from flooding whoever they name."""
 
+from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 MOST_REMEMBERED = 10_000
@@ -13,11 +14,19 @@ class TargetRate:
         self._burst = burst
         self._buckets: dict[str, tuple[float, float]] = {}
 
-    def available(self, host: str, now_s: float) -> int:
-        """How many may be sent there now."""
-        return int(self._refilled(host, now_s))
+    def within(self, wanted: Mapping[str, int], hosts: Mapping[str, str], now_s: float) -> dict[str, int]:
+        """How many of those wanted for each target may be sent now; targets at one host share what it may get."""
+        left = {host: int(self._refilled(host, now_s)) for host in hosts.values()}
+        allowed: dict[str, int] = {}
+        for target, count in wanted.items():
+            host = hosts[target]
+            if taken := min(count, left[host]):
+                allowed[target] = taken
+                left[host] -= taken
+        return allowed
 
     def use(self, host: str, now_s: float) -> None:
+        """One is sent there."""
         self._buckets[host] = (self._refilled(host, now_s) - 1, now_s)
         if len(self._buckets) > MOST_REMEMBERED:
             self._buckets = {

@@ -91,16 +91,8 @@ class Dispatcher:
     def _within_rate(self, wanted: dict[str, int], endpoints: Mapping[str, WebhookEndpoint | None]) -> dict[str, int]:
         if self._rate is None:
             return wanted
-        allowed: dict[str, int] = {}
-        left: dict[str, int] = {}
-        for target, count in wanted.items():
-            endpoint = endpoints[target]
-            host = host_of(target if endpoint is None else endpoint.url)
-            available = left.setdefault(host, self._rate.available(host, _now_s()))
-            if taken := min(count, available):
-                allowed[target] = taken
-                left[host] -= taken
-        return allowed
+        hosts = {target: host_of(one.url if one else target) for target, one in endpoints.items()}
+        return self._rate.within(wanted, hosts, _now_s())
 
     def _hold(self, parcels: list[Parcel]) -> None:
         now_s = _now_s()
