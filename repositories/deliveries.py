@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from core import ids
+from core import clock, ids
 from core.coalesce import Coalescer
 from core.database import ASCENDING, Database, Document, UpdateOne, insert_missing
 from repositories import leases
@@ -66,7 +66,6 @@ class Outcome:
     due_at: datetime | None = None
 
 
-_DEAD = {"state": DeliveryState.DEAD.value}
 _BURIED_AT_ONCE = 1000
 
 
@@ -91,6 +90,7 @@ class DeliveryRepository:
                     "failures": 0,
                     "attempts": [],
                     "created_at": one.due_at,
+                    "updated_at": one.due_at,
                     "due_at": one.due_at,
                     **({} if one.endpoint_id is None else {"endpoint_id": one.endpoint_id}),
                 }
@@ -146,7 +146,7 @@ class DeliveryRepository:
     async def bury(self, leased: Sequence[LeasedDelivery], reason: str) -> None:
         """Make dead letters of what is leased, without an attempt, while the leases' tokens stand."""
         if leased:
-            update = {"$set": {**_DEAD, "dead_reason": reason}, "$unset": leases.RELEASE}
+            update = {"$set": _buried(reason), "$unset": leases.RELEASE}
             updates = [UpdateOne({"_id": one.id, "lease_token": one.token}, update) for one in leased]
             await self._deliveries.bulk_write(updates, ordered=False)
 
@@ -155,7 +155,7 @@ class DeliveryRepository:
         waiting: Document = {"state": DeliveryState.PENDING.value, "target": target}
         while rows := await self._deliveries.find(waiting, {"_id": 1}).limit(_BURIED_AT_ONCE).to_list(None):
             some = {"_id": {"$in": [row["_id"] for row in rows]}, "state": DeliveryState.PENDING.value}
-            await self._deliveries.update_many(some, {"$set": {**_DEAD, "dead_reason": reason}})
+            await self._deliveries.update_many(some, {"$set": _buried(reason)})
 
     async def count_by_state(self) -> dict[str, int]:
         rows = await self._deliveries.aggregate([{"$group": {"_id": "$state", "count": {"$sum": 1}}}]).to_list(None)
@@ -181,10 +181,17 @@ def _candidates(target: str, due: Document, count: int) -> list[dict[str, Any]]:
     ]
 
 
+def _buried(reason: str) -> Document:
+    return {"state": DeliveryState.DEAD.value, "dead_reason": reason, "updated_at": clock.now()}
+
+
 def _recorded(outcome: Outcome) -> UpdateOne:
     attempt = outcome.attempt
     update: Document = {
-        "$set": {"state": outcome.state.value},
+        "$set": {
+            "state": outcome.state.value,
+            "updated_at": attempt.at + timedelta(milliseconds=attempt.duration_ms),
+        },
         "$push": {
             "attempts": {
                 "at": attempt.at,

@@ -112,7 +112,15 @@ INDEXES: dict[str, list[IndexModel]] = {
             name="work",
             partialFilterExpression={"state": "pending"},
         ),
-        IndexModel("event_id", name="event"),
+        # Of the same name as an older version's index over the event alone.
+        IndexModel([("event_id", ASCENDING), *_CREATED], name="event"),
+        # Each index over the state costs every outcome a write: there is one for an account, and one for an endpoint.
+        IndexModel([("owner_id", ASCENDING), ("state", ASCENDING), *_CREATED], name="by_owner"),
+        IndexModel(
+            [("owner_id", ASCENDING), ("endpoint_id", ASCENDING), ("state", ASCENDING), *_CREATED],
+            name="by_endpoint",
+            partialFilterExpression={"endpoint_id": {"$exists": True}},
+        ),
     ],
     "webhook_endpoints": [
         _list_index("by_time", "owner_id", sort=_CREATED),

@@ -17,6 +17,7 @@ from repositories.cards import CardRepository
 from repositories.connection import connected
 from repositories.customers import CustomerRepository
 from repositories.deliveries import DeliveryRepository
+from repositories.delivery_log import DeliveryLogRepository
 from repositories.events import EventRepository
 from repositories.incoming_webhooks import IncomingWebhookRepository
 from repositories.payment_keys import PaymentKeyRepository
@@ -34,6 +35,7 @@ from services.challenges import Challenges
 from services.charging import Charging
 from services.customers import Customers
 from services.dashboard import Dashboards
+from services.deliveries import Deliveries
 from services.delivery import Delivery
 from services.endpoint_secrets import EndpointSecrets
 from services.events import Events
@@ -69,6 +71,7 @@ class Psp:
     payment_keys: PaymentKeys
     customers: Customers
     webhook_endpoints: WebhookEndpoints
+    deliveries: Deliveries
     events: Events
     incoming_webhooks: IncomingWebhooks
     dashboards: Dashboards
@@ -123,6 +126,7 @@ async def open_psp(settings: Settings, *, is_worker: bool) -> AsyncIterator[Psp]
             payment_keys=PaymentKeys(PaymentKeyRepository(database), account_rows, payment_rows, hash_key),
             customers=customers,
             webhook_endpoints=WebhookEndpoints(endpoint_rows, delivery_rows, EndpointSecrets(sealer), signals),
+            deliveries=Deliveries(DeliveryLogRepository(database), endpoint_rows),
             events=Events(event_rows),
             incoming_webhooks=IncomingWebhooks(IncomingWebhookRepository(database), account_rows, signals, sealer),
             dashboards=Dashboards(account_rows, payment_rows, delivery_rows),
