@@ -8,8 +8,9 @@ from typing import Any
 
 from core import clock, ids
 from core.coalesce import Coalescer
-from core.database import ASCENDING, Database, Document, UpdateOne, insert_missing
+from core.database import ASCENDING, Database, Document, DuplicateKey, Pipeline, UpdateOne, insert_missing
 from repositories import leases
+from repositories.claims import Claim, claim_document, claim_from
 
 
 class DeliveryState(StrEnum):
@@ -30,6 +31,9 @@ class NewDelivery:
     """Of an endpoint: what it was when the event was published. It is sent to what it is then."""
     due_at: datetime
     endpoint_id: str | None = None
+    resend_id: str | None = None
+    """Where the event is sent again: of which resend, or resend job, this is."""
+    claim: Claim | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,27 +80,20 @@ class DeliveryRepository:
 
     async def insert_missing(self, deliveries: Sequence[NewDelivery]) -> None:
         """Insert those that are not there yet."""
-        await insert_missing(
-            self._deliveries,
-            [
-                {
-                    "_id": one.id,
-                    "event_id": one.event_id,
-                    "event_type": one.event_type,
-                    "owner_id": one.owner_id,
-                    "target": one.target,
-                    "url": one.url,
-                    "state": DeliveryState.PENDING.value,
-                    "failures": 0,
-                    "attempts": [],
-                    "created_at": one.due_at,
-                    "updated_at": one.due_at,
-                    "due_at": one.due_at,
-                    **({} if one.endpoint_id is None else {"endpoint_id": one.endpoint_id}),
-                }
-                for one in deliveries
-            ],
-        )
+        await insert_missing(self._deliveries, [_new_document(one) for one in deliveries])
+
+    async def insert(self, delivery: NewDelivery) -> bool:
+        """False where its id is taken: see claim_of."""
+        try:
+            await self._deliveries.insert_one(_new_document(delivery))
+        except DuplicateKey:
+            return False
+        return True
+
+    async def claim_of(self, delivery_id: str) -> Claim | None:
+        """The claim with which a delivery was made."""
+        row = await self._deliveries.find_one({"_id": delivery_id}, {"claim": 1})
+        return claim_from(row["claim"]) if row and "claim" in row else None
 
     async def waiting_targets(self) -> list[str]:
         """Every target that something waits for, read from the index alone (a DISTINCT_SCAN)."""
@@ -157,6 +154,26 @@ class DeliveryRepository:
             some = {"_id": {"$in": [row["_id"] for row in rows]}, "state": DeliveryState.PENDING.value}
             await self._deliveries.update_many(some, {"$set": _buried(reason)})
 
+    async def most_waiting(self, resend_id: str) -> int:
+        """How many of a resend's deliveries wait for the target for which most of them do."""
+        pipeline: Pipeline = [
+            {"$match": {"resend_id": resend_id, "state": DeliveryState.PENDING.value}},
+            {"$group": {"_id": "$target", "waiting": {"$sum": 1}}},
+            {"$sort": {"waiting": -1}},
+            {"$limit": 1},
+        ]
+        rows = await self._deliveries.aggregate(pipeline, hint="resends").to_list(None)
+        return int(rows[0]["waiting"]) if rows else 0
+
+    async def bury_resend(self, resend_id: str, reason: str) -> bool:
+        """Make dead letters of what waits of a resend. False where some is under way, and may have to wait again."""
+        waiting: Document = {"resend_id": resend_id, "state": DeliveryState.PENDING.value}
+        free = {**waiting, **leases.FREE}
+        while rows := await self._deliveries.find(free, {"_id": 1}, hint="resends").to_list(_BURIED_AT_ONCE):
+            some = {"_id": {"$in": [row["_id"] for row in rows]}, **free}
+            await self._deliveries.update_many(some, {"$set": _buried(reason), "$unset": dict(leases.RELEASE)})
+        return await self._deliveries.find_one(waiting, {"_id": 1}, hint="resends") is None
+
     async def count_by_state(self) -> dict[str, int]:
         rows = await self._deliveries.aggregate([{"$group": {"_id": "$state", "count": {"$sum": 1}}}]).to_list(None)
         counts: dict[str, int] = {state.value: 0 for state in DeliveryState}
@@ -170,6 +187,30 @@ class DeliveryRepository:
 def endpoint_delivery_id(event_id: str, endpoint_id: str) -> str:
     """The id of an event's delivery to an endpoint: the same however often the event is published."""
     return ids.derived("dlv", event_id, endpoint_id, "0")
+
+
+def _new_document(one: NewDelivery) -> Document:
+    document: Document = {
+        "_id": one.id,
+        "event_id": one.event_id,
+        "event_type": one.event_type,
+        "owner_id": one.owner_id,
+        "target": one.target,
+        "url": one.url,
+        "state": DeliveryState.PENDING.value,
+        "failures": 0,
+        "attempts": [],
+        "created_at": one.due_at,
+        "updated_at": one.due_at,
+        "due_at": one.due_at,
+    }
+    if one.endpoint_id is not None:
+        document["endpoint_id"] = one.endpoint_id
+    if one.resend_id is not None:
+        document["resend_id"] = one.resend_id
+    if one.claim is not None:
+        document["claim"] = claim_document(one.claim)
+    return document
 
 
 def _candidates(target: str, due: Document, count: int) -> list[dict[str, Any]]:

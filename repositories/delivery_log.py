@@ -77,6 +77,17 @@ class LoggedDelivery:
     """Oldest first; empty in lists."""
 
 
+@dataclass(frozen=True, slots=True)
+class EventDelivery:
+    """How an event fared at one target."""
+
+    event_id: str
+    endpoint_id: str | None
+    url: str
+    state: DeliveryState
+    resend_id: str | None
+
+
 class DeliveryLogRepository:
     def __init__(self, database: Database):
         self._deliveries = database["deliveries"]
@@ -99,6 +110,20 @@ class DeliveryLogRepository:
             # MongoDB would keep the plan of one question for the next, of another kind and another account.
             index=_index(wanted),
         )
+
+    async def of_events(self, event_ids: Sequence[str]) -> list[EventDelivery]:
+        """How these events fared, in no order."""
+        rows = self._deliveries.find(
+            {"event_id": {"$in": list(event_ids)}},
+            {"event_id": 1, "endpoint_id": 1, "url": 1, "state": 1, "resend_id": 1},
+            hint="event",
+        )
+        return [
+            EventDelivery(
+                row["event_id"], row.get("endpoint_id"), row["url"], DeliveryState(row["state"]), row.get("resend_id")
+            )
+            for row in await rows.to_list(None)
+        ]
 
 
 def _index(wanted: DeliveryFilter) -> str:

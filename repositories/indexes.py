@@ -121,6 +121,16 @@ INDEXES: dict[str, list[IndexModel]] = {
             name="by_endpoint",
             partialFilterExpression={"endpoint_id": {"$exists": True}},
         ),
+        # What waits of a resend. The state is a key so that counting reads no delivery.
+        IndexModel(
+            [("resend_id", ASCENDING), ("state", ASCENDING), ("target", ASCENDING)],
+            name="resends",
+            partialFilterExpression={"resend_id": {"$exists": True}, "state": "pending"},
+        ),
+    ],
+    "resend_jobs": [
+        IndexModel([("owner_id", ASCENDING), ("status", ASCENDING), *_CREATED], name="by_owner"),
+        IndexModel("due_at", name="work", partialFilterExpression={"due_at": {"$exists": True}}),
     ],
     "webhook_endpoints": [
         _list_index("by_time", "owner_id", sort=_CREATED),

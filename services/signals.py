@@ -14,13 +14,14 @@ _PAUSE_S = 0.02
 
 
 class Signals:
-    """Four bells. Ringing one is free; whoever waits also looks by itself after a while, so none can be missed."""
+    """Five bells. Ringing one is free; whoever waits also looks by itself after a while, so none can be missed."""
 
     def __init__(self, signals: SignalRepository, *, tell_others: bool):
         self.payments = asyncio.Event()
         self.outbox = asyncio.Event()
         self.deliveries = asyncio.Event()
         self.incoming = asyncio.Event()
+        self.resends = asyncio.Event()
         self._signals = signals
         self._tell_others = tell_others
         self._unsent = False
