@@ -1,14 +1,14 @@
 """Deliveries: one event to one target, with every attempt that was made. Leased work, target by target."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any
 
 from core import clock, ids
 from core.coalesce import Coalescer
 from core.database import ASCENDING, Database, Document, DuplicateKey, Pipeline, UpdateOne, insert_missing
+from domain.attempts import Attempt
 from repositories import leases
 from repositories.claims import Claim, claim_document, claim_from
 
@@ -17,6 +17,23 @@ class DeliveryState(StrEnum):
     PENDING = "pending"
     DELIVERED = "delivered"
     DEAD = "dead"
+
+
+class DeadReason(StrEnum):
+    """Why nobody tries any more."""
+
+    ATTEMPTS_EXHAUSTED = "attempts_exhausted"
+    RECEIVER_GONE = "receiver_gone"
+    """It answered 410."""
+    UNSENDABLE = "unsendable"
+    """The address is forbidden, or the URL none that can be dialled: the attempt's error says which."""
+    ENDPOINT_DISABLED = "endpoint_disabled"
+    ENDPOINT_DELETED = "endpoint_deleted"
+    ENDPOINT_GONE = "endpoint_gone"
+    """Published, or tried again, while its endpoint was being disabled or deleted."""
+    EVENT_GONE = "event_gone"
+    """Older than the events that are kept."""
+    RESEND_CANCELLED = "resend_cancelled"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +47,9 @@ class NewDelivery:
     url: str
     """Of an endpoint: what it was when the event was published. It is sent to what it is then."""
     due_at: datetime
+    stream_id: str
+    """What numbers the event: an endpoint that asks for order is sent one of a stream at a time."""
+    sequence: int
     endpoint_id: str | None = None
     resend_id: str | None = None
     """Where the event is sent again: of which resend, or resend job, this is."""
@@ -45,18 +65,6 @@ class LeasedDelivery:
     url: str
     failures: int
     token: str
-    endpoint_id: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """One attempt: when, how long, and what came back (a status, or the error that kept it from coming)."""
-
-    at: datetime
-    duration_ms: int
-    status: int | None
-    error: str | None
-    response: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +76,10 @@ class Outcome:
     attempt: Attempt
     state: DeliveryState
     due_at: datetime | None = None
+    dead_reason: DeadReason | None = None
 
 
+_PENDING = {"state": DeliveryState.PENDING.value}
 _BURIED_AT_ONCE = 1000
 
 
@@ -95,16 +105,34 @@ class DeliveryRepository:
         row = await self._deliveries.find_one({"_id": delivery_id}, {"claim": 1})
         return claim_from(row["claim"]) if row and "claim" in row else None
 
-    async def waiting_targets(self) -> list[str]:
-        """Every target that something waits for, read from the index alone (a DISTINCT_SCAN)."""
-        return list(await self._deliveries.distinct("target", {"state": DeliveryState.PENDING.value}))
+    async def first_due(self) -> dict[str, datetime]:
+        """By target that something waits for: when the first of it is due, read from the index alone.
 
-    async def lease_due(self, room: dict[str, int], now: datetime, *, lease_s: int) -> list[LeasedDelivery]:
-        """Lease what is due, at most as many for each target as it has room for, the longest due first."""
+        (A DISTINCT_SCAN: one step of the index for each target, however much waits for it.)
+        """
+        pipeline: Pipeline = [
+            {"$match": _PENDING},
+            {"$sort": {"state": 1, "target": 1, "due_at": 1}},
+            {"$group": {"_id": "$target", "due_at": {"$first": "$due_at"}}},
+        ]
+        rows = await self._deliveries.aggregate(pipeline, hint="work").to_list(None)
+        return {row["_id"]: row["due_at"] for row in rows}
+
+    async def lease_due(
+        self, room: Mapping[str, int], ordered: Collection[str], now: datetime, *, lease_s: int
+    ) -> list[LeasedDelivery]:
+        """Lease what is due, at most as many for each target as it has room for, the longest due first.
+
+        For targets that are `ordered` only the first that waits of each stream, so that one of a stream is under way
+        at a time and they go as they are numbered.
+        """
         if not room:
             return []
-        due: Document = {"state": DeliveryState.PENDING.value, "due_at": {"$lte": now}}
-        first, *others = (_candidates(target, due, count) for target, count in room.items())
+        due: Document = {**_PENDING, "due_at": {"$lte": now}}
+        first, *others = (
+            _heads(target, now, count) if target in ordered else _candidates(target, due, count)
+            for target, count in room.items()
+        )
         # One round trip for all targets; each branch is a bounded scan of its own part of the index.
         pipeline = [*first, *({"$unionWith": {"coll": "deliveries", "pipeline": other}} for other in others)]
         candidates = [row["_id"] for row in await self._deliveries.aggregate(pipeline).to_list(None)]
@@ -118,15 +146,14 @@ class DeliveryRepository:
                 row["url"],
                 row["failures"],
                 row["lease_token"],
-                row.get("endpoint_id"),
             )
             for row in taken
         ]
 
-    async def next_due_at(self, targets: list[str]) -> datetime | None:
+    async def next_due_at(self, targets: Sequence[str]) -> datetime | None:
         """When the next delivery to one of these targets is due that nobody holds (one bounded scan a target)."""
         row = await self._deliveries.find_one(
-            {"state": DeliveryState.PENDING.value, "target": {"$in": targets}, **leases.FREE},
+            {**_PENDING, "target": {"$in": list(targets)}, **leases.FREE},
             {"due_at": 1},
             sort=[("due_at", ASCENDING)],
         )
@@ -140,24 +167,24 @@ class DeliveryRepository:
         """End these leases without an attempt."""
         await leases.release(self._deliveries, [(one.id, one.token) for one in leased])
 
-    async def bury(self, leased: Sequence[LeasedDelivery], reason: str) -> None:
+    async def bury(self, leased: Sequence[LeasedDelivery], reason: DeadReason) -> None:
         """Make dead letters of what is leased, without an attempt, while the leases' tokens stand."""
         if leased:
             update = {"$set": _buried(reason), "$unset": leases.RELEASE}
             updates = [UpdateOne({"_id": one.id, "lease_token": one.token}, update) for one in leased]
             await self._deliveries.bulk_write(updates, ordered=False)
 
-    async def bury_waiting(self, target: str, reason: str) -> None:
+    async def bury_waiting(self, target: str, reason: DeadReason) -> None:
         """Make dead letters of all that waits for a target. What is under way just now may still arrive."""
-        waiting: Document = {"state": DeliveryState.PENDING.value, "target": target}
+        waiting: Document = {**_PENDING, "target": target}
         while rows := await self._deliveries.find(waiting, {"_id": 1}).limit(_BURIED_AT_ONCE).to_list(None):
-            some = {"_id": {"$in": [row["_id"] for row in rows]}, "state": DeliveryState.PENDING.value}
+            some = {"_id": {"$in": [row["_id"] for row in rows]}, **_PENDING}
             await self._deliveries.update_many(some, {"$set": _buried(reason)})
 
     async def most_waiting(self, resend_id: str) -> int:
         """How many of a resend's deliveries wait for the target for which most of them do."""
         pipeline: Pipeline = [
-            {"$match": {"resend_id": resend_id, "state": DeliveryState.PENDING.value}},
+            {"$match": {**_PENDING, "resend_id": resend_id}},
             {"$group": {"_id": "$target", "waiting": {"$sum": 1}}},
             {"$sort": {"waiting": -1}},
             {"$limit": 1},
@@ -165,11 +192,13 @@ class DeliveryRepository:
         rows = await self._deliveries.aggregate(pipeline, hint="resends").to_list(None)
         return int(rows[0]["waiting"]) if rows else 0
 
-    async def bury_resend(self, resend_id: str, reason: str) -> bool:
+    async def bury_resend(self, resend_id: str, reason: DeadReason) -> bool:
         """Make dead letters of what waits of a resend. False where some is under way, and may have to wait again."""
-        waiting: Document = {"resend_id": resend_id, "state": DeliveryState.PENDING.value}
+        waiting: Document = {**_PENDING, "resend_id": resend_id}
         free = {**waiting, **leases.FREE}
-        while rows := await self._deliveries.find(free, {"_id": 1}, hint="resends").to_list(_BURIED_AT_ONCE):
+        while (
+            rows := await self._deliveries.find(free, {"_id": 1}, hint="resends").limit(_BURIED_AT_ONCE).to_list(None)
+        ):
             some = {"_id": {"$in": [row["_id"] for row in rows]}, **free}
             await self._deliveries.update_many(some, {"$set": _buried(reason), "$unset": dict(leases.RELEASE)})
         return await self._deliveries.find_one(waiting, {"_id": 1}, hint="resends") is None
@@ -203,6 +232,8 @@ def _new_document(one: NewDelivery) -> Document:
         "created_at": one.due_at,
         "updated_at": one.due_at,
         "due_at": one.due_at,
+        "stream_id": one.stream_id,
+        "sequence": one.sequence,
     }
     if one.endpoint_id is not None:
         document["endpoint_id"] = one.endpoint_id
@@ -213,7 +244,7 @@ def _new_document(one: NewDelivery) -> Document:
     return document
 
 
-def _candidates(target: str, due: Document, count: int) -> list[dict[str, Any]]:
+def _candidates(target: str, due: Document, count: int) -> Pipeline:
     return [
         {"$match": {**due, "target": target, **leases.FREE}},
         {"$sort": {"due_at": 1}},
@@ -222,31 +253,52 @@ def _candidates(target: str, due: Document, count: int) -> list[dict[str, Any]]:
     ]
 
 
-def _buried(reason: str) -> Document:
-    return {"state": DeliveryState.DEAD.value, "dead_reason": reason, "updated_at": clock.now()}
+def _heads(target: str, now: datetime, count: int) -> Pipeline:
+    """The first of each stream, where that is due and free. (A DISTINCT_SCAN: one step for each stream.)"""
+    first = {name: {"$first": f"${name}"} for name in ("due_at", "lease_until")}
+    return [
+        {"$match": {**_PENDING, "target": target}},
+        {"$sort": {"state": 1, "target": 1, "stream_id": 1, "sequence": 1}},
+        {"$group": {"_id": "$stream_id", "head": {"$first": "$_id"}, **first}},
+        {"$match": {"due_at": {"$lte": now}, **leases.FREE}},
+        {"$sort": {"due_at": 1}},
+        {"$limit": count},
+        {"$project": {"_id": "$head"}},
+    ]
+
+
+def _buried(reason: DeadReason) -> Document:
+    return {"state": DeliveryState.DEAD.value, "dead_reason": reason.value, "updated_at": clock.now()}
 
 
 def _recorded(outcome: Outcome) -> UpdateOne:
-    attempt = outcome.attempt
+    ended_at = outcome.attempt.at + timedelta(milliseconds=outcome.attempt.duration_ms)
     update: Document = {
-        "$set": {
-            "state": outcome.state.value,
-            "updated_at": attempt.at + timedelta(milliseconds=attempt.duration_ms),
-        },
-        "$push": {
-            "attempts": {
-                "at": attempt.at,
-                "duration_ms": attempt.duration_ms,
-                "status": attempt.status,
-                "error": attempt.error,
-                "response": attempt.response,
-            }
-        },
-        # A reason stands there where its endpoint was disabled while the attempt was under way.
-        "$unset": {**leases.RELEASE, "dead_reason": ""},
+        "$set": {"state": outcome.state.value, "updated_at": ended_at},
+        "$push": {"attempts": _attempt_document(outcome.attempt)},
+        "$unset": dict(leases.RELEASE),
     }
-    if outcome.state is not DeliveryState.DELIVERED:
-        update["$inc"] = {"failures": 1}
     if outcome.due_at is not None:
         update["$set"]["due_at"] = outcome.due_at
+    if outcome.dead_reason is not None:
+        update["$set"]["dead_reason"] = outcome.dead_reason.value
+    else:
+        # One stands there where its endpoint was disabled while the attempt was under way.
+        update["$unset"]["dead_reason"] = ""
+    if outcome.state is not DeliveryState.DELIVERED:
+        update["$inc"] = {"failures": 1}
     return UpdateOne({"_id": outcome.delivery_id, "lease_token": outcome.token}, update)
+
+
+def _attempt_document(attempt: Attempt) -> Document:
+    return {
+        "at": attempt.at,
+        "duration_ms": attempt.duration_ms,
+        "phases": asdict(attempt.phases),
+        "status": attempt.status,
+        "error": attempt.error,
+        # Pairs, because names of others' choosing have no place among field names, and may occur twice.
+        "request_headers": attempt.request_headers,
+        "response_headers": attempt.response_headers,
+        "response": attempt.response,
+    }

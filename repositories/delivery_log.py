@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from core.database import Database, Document
+from domain.attempts import Attempt, Phases
+from domain.http_headers import Headers
 from repositories.deliveries import DeliveryState
 from repositories.pages import Page, Sort, read_page
 
@@ -37,28 +39,6 @@ class DeliveryFilter:
 
 
 @dataclass(frozen=True, slots=True)
-class LoggedPhases:
-    """Where an attempt's time went. A phase that it did not come to, or did not need, is None."""
-
-    dns_ms: int | None
-    connect_ms: int | None
-    wait_ms: int | None
-    receive_ms: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class LoggedAttempt:
-    at: datetime
-    duration_ms: int
-    phases: LoggedPhases
-    status: int | None
-    error: str | None
-    request_headers: tuple[tuple[str, str], ...]
-    response_headers: tuple[tuple[str, str], ...]
-    response: str | None
-
-
-@dataclass(frozen=True, slots=True)
 class LoggedDelivery:
     id: str
     event_id: str
@@ -73,7 +53,7 @@ class LoggedDelivery:
     resend_id: str | None
     created_at: datetime
     updated_at: datetime
-    attempts: tuple[LoggedAttempt, ...] = ()
+    attempts: tuple[Attempt, ...] = ()
     """Oldest first; empty in lists."""
 
 
@@ -166,20 +146,19 @@ def _from_document(row: Document) -> LoggedDelivery:
     )
 
 
-def _attempt(row: Document) -> LoggedAttempt:
+def _attempt(row: Document) -> Attempt:
     # Older versions kept neither phases nor headers.
-    phases = row.get("phases") or {}
-    return LoggedAttempt(
+    return Attempt(
         at=row["at"],
         duration_ms=row["duration_ms"],
-        phases=LoggedPhases(*(phases.get(name) for name in ("dns_ms", "connect_ms", "wait_ms", "receive_ms"))),
+        phases=Phases(**row.get("phases", {})),
         status=row["status"],
         error=row["error"],
-        request_headers=_headers(row.get("request_headers")),
-        response_headers=_headers(row.get("response_headers")),
+        request_headers=_headers(row.get("request_headers", [])),
+        response_headers=_headers(row.get("response_headers", [])),
         response=row["response"],
     )
 
 
-def _headers(pairs: list[list[str]] | None) -> tuple[tuple[str, str], ...]:
-    return tuple((name, value) for name, value in pairs or ())
+def _headers(pairs: list[list[str]]) -> Headers:
+    return tuple((name, value) for name, value in pairs)

@@ -112,6 +112,12 @@ INDEXES: dict[str, list[IndexModel]] = {
             name="work",
             partialFilterExpression={"state": "pending"},
         ),
+        # For endpoints that ask for order: the first of each stream.
+        IndexModel(
+            [("state", ASCENDING), ("target", ASCENDING), ("stream_id", ASCENDING), ("sequence", ASCENDING)],
+            name="heads",
+            partialFilterExpression={"state": "pending"},
+        ),
         # Of the same name as an older version's index over the event alone.
         IndexModel([("event_id", ASCENDING), *_CREATED], name="event"),
         # Each index over the state costs every outcome a write: there is one for an account, and one for an endpoint.

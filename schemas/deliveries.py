@@ -33,9 +33,7 @@ class DeliveryOut(ResponseModel):
         description="Of an endpoint: its URL when this delivery was made", examples=["http://localhost:4242/hook"]
     )
     status: DeliveryStatus = Field(examples=["delivered"])
-    dead_reason: str | None = Field(
-        description="Why it is dead, where that was not its last attempt", examples=["endpoint_disabled"]
-    )
+    dead_reason: str | None = Field(description="Why nobody tries any more", examples=["attempts_exhausted"])
     attempt_count: int
     next_attempt_at: Moment | None = Field(description="While it is pending")
     resend_id: str | None = Field(description="Where it was sent again: of which resend it is, or which resend job")
@@ -44,11 +42,11 @@ class DeliveryOut(ResponseModel):
 
 
 class PhasesOut(ResponseModel):
-    """Where an attempt's time went, in milliseconds; null for a phase that it did not come to, or did not need."""
+    """How long each part took, in milliseconds; null for what the attempt did not come to, or did not need."""
 
     dns_ms: int | None
-    connect_ms: int | None
-    wait_ms: int | None = Field(description="From the request being sent until the answer's head is there")
+    connect_ms: int | None = Field(description="Dialling, and TLS")
+    wait_ms: int | None = Field(description="Sending the request, until the head of the answer was there")
     receive_ms: int | None
 
 
@@ -62,7 +60,7 @@ class AttemptOut(ResponseModel):
     duration_ms: int
     phases: PhasesOut
     status: int | None = Field(description="null where no answer came", examples=[200])
-    error: str | None = Field(description="Why no answer came", examples=["timeout"])
+    error: str | None = Field(description="What went wrong, where a status does not say it", examples=["timeout"])
     request_headers: list[HeaderOut] = Field(description="Secrets are left out")
     response_headers: list[HeaderOut] = Field(description="Secrets are left out")
     response: str | None = Field(description="What was answered, at most 16 KiB of it")

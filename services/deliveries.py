@@ -1,8 +1,9 @@
 """Deliveries, as their owner reads them."""
 
 from core.errors import NotFound
+from domain.attempts import Attempt
 from repositories.deliveries import DeliveryState
-from repositories.delivery_log import DeliveryFilter, DeliveryLogRepository, LoggedAttempt, LoggedDelivery
+from repositories.delivery_log import DeliveryFilter, DeliveryLogRepository, LoggedDelivery
 from repositories.pages import CursorInvalid
 from repositories.webhook_endpoints import WebhookEndpointRepository
 from schemas.deliveries import (
@@ -81,7 +82,7 @@ def delivery_out(one: LoggedDelivery) -> DeliveryOut:
     )
 
 
-def _attempt_out(attempt: LoggedAttempt) -> AttemptOut:
+def _attempt_out(attempt: Attempt) -> AttemptOut:
     phases = attempt.phases
     return AttemptOut(
         at=attempt.at,

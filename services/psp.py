@@ -37,6 +37,7 @@ from services.customers import Customers
 from services.dashboard import Dashboards
 from services.deliveries import Deliveries
 from services.delivery import Delivery
+from services.endpoint_health import EndpointHealth
 from services.endpoint_secrets import EndpointSecrets
 from services.events import Events
 from services.funding import Funding
@@ -144,6 +145,7 @@ async def open_psp(settings: Settings, *, is_worker: bool) -> AsyncIterator[Psp]
                 event_rows,
                 account_rows,
                 endpoint_rows,
+                EndpointHealth(endpoint_rows, delivery_rows, signals),
                 sender,
                 sealer,
                 settings.webhook_retry_schedule,
