@@ -43,8 +43,8 @@ class EventHead:
     id: str
     type: str
     owner_id: str
-    stream_id: str | None
-    """None where an older version has published it."""
+    stream_id: str
+    sequence: int
     created_at: datetime
 
     @property
@@ -102,7 +102,7 @@ class EventRepository:
         conditions = _conditions(wanted)
         if after is not None:
             # The plain bound lets the index begin at the right place; the rest settles equal times.
-            conditions["created_at"]["$gte"] = after.at
+            conditions.setdefault("created_at", {})["$gte"] = after.at
             conditions["$or"] = [{"created_at": {"$gt": after.at}}, {"_id": {"$gt": after.event_id}}]
         rows = self._events.find(conditions, {"body": 0}, hint="owner").sort(_OLDEST_FIRST.keys).limit(limit)
         return [_head(row) for row in await rows.to_list(None)]
@@ -137,7 +137,15 @@ def _conditions(wanted: EventFilter) -> Document:
 
 
 def _head(row: Document) -> EventHead:
-    return EventHead(row["_id"], row["type"], row["owner_id"], row.get("stream_id"), row["created_at"])
+    return EventHead(
+        id=row["_id"],
+        type=row["type"],
+        owner_id=row["owner_id"],
+        # Where an older version published it, it names its object only.
+        stream_id=row.get("stream_id") or row["object_id"],
+        sequence=row["sequence"],
+        created_at=row["created_at"],
+    )
 
 
 def _body(row: Document) -> bytes:

@@ -88,7 +88,7 @@ class ResendJobRepository:
     async def count_running(self, owner_id: str, limit: int) -> int:
         """How many of an account's jobs are under way, counted up to the limit."""
         running = {"owner_id": owner_id, "status": JobStatus.RUNNING.value}
-        return await self._jobs.count_documents(running, limit=limit)
+        return await self._jobs.count_documents(running, limit=limit, hint="by_owner")
 
     async def cancel(self, owner_id: str, job_id: str, now: datetime) -> bool:
         """Stop a job that is under way, and have what it left waiting seen to."""

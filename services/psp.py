@@ -23,6 +23,7 @@ from repositories.incoming_webhooks import IncomingWebhookRepository
 from repositories.payment_keys import PaymentKeyRepository
 from repositories.payments import PaymentRepository
 from repositories.refunds import RefundRepository
+from repositories.resend_jobs import ResendJobRepository
 from repositories.sealed_values import SealedValueRepository
 from repositories.sessions import SessionRepository
 from repositories.signals import SignalRepository
@@ -49,6 +50,8 @@ from services.payments import Payments
 from services.processing import Processing
 from services.publishing import Publishing
 from services.refunds import Refunds
+from services.resend_jobs import ResendJobs
+from services.resends import Resends
 from services.sessions import Sessions
 from services.signals import Signals
 from services.vault import CardVault
@@ -73,6 +76,8 @@ class Psp:
     customers: Customers
     webhook_endpoints: WebhookEndpoints
     deliveries: Deliveries
+    resends: Resends
+    resend_jobs: ResendJobs
     events: Events
     incoming_webhooks: IncomingWebhooks
     dashboards: Dashboards
@@ -102,6 +107,7 @@ async def open_psp(settings: Settings, *, is_worker: bool) -> AsyncIterator[Psp]
         account_rows, payment_rows = AccountRepository(database), PaymentRepository(database)
         customer_rows = CustomerRepository(database)
         delivery_rows, event_rows = DeliveryRepository(database), EventRepository(database)
+        log_rows = DeliveryLogRepository(database)
         signer = TokenSigner(settings.secrets.jwt_key, timedelta(minutes=settings.access_token_minutes))
         api_keys = ApiKeys(account_rows, hash_key)
         bank = await stack.enter_async_context(open_bank(settings, database, hash_key))
@@ -127,7 +133,11 @@ async def open_psp(settings: Settings, *, is_worker: bool) -> AsyncIterator[Psp]
             payment_keys=PaymentKeys(PaymentKeyRepository(database), account_rows, payment_rows, hash_key),
             customers=customers,
             webhook_endpoints=WebhookEndpoints(endpoint_rows, delivery_rows, EndpointSecrets(sealer), signals),
-            deliveries=Deliveries(DeliveryLogRepository(database), endpoint_rows),
+            deliveries=Deliveries(log_rows, endpoint_rows),
+            resends=Resends(delivery_rows, log_rows, event_rows, endpoint_rows, signals, hash_key),
+            resend_jobs=ResendJobs(
+                ResendJobRepository(database), delivery_rows, log_rows, event_rows, endpoint_rows, signals, hash_key
+            ),
             events=Events(event_rows),
             incoming_webhooks=IncomingWebhooks(IncomingWebhookRepository(database), account_rows, signals, sealer),
             dashboards=Dashboards(account_rows, payment_rows, delivery_rows),

@@ -37,6 +37,10 @@ class Signals:
             asyncio.get_running_loop().call_later(after_s, self.payments.set)
             self._tell()
 
+    def delivery_due(self) -> None:
+        self.deliveries.set()
+        self._tell()
+
     def ring_all(self) -> None:
         for bell in (self.payments, self.outbox, self.deliveries):
             bell.set()
