@@ -5,7 +5,9 @@ that ends in a sort key, so that a page costs the same in an account of 100 and 
 (due, outbox, pending deliveries) are partial and hold live rows only, so finished rows never slow a claim.
 """
 
-from core.database import ASCENDING, Database, IndexModel
+from collections.abc import Mapping
+
+from core.database import ASCENDING, Database, Document, IndexModel
 from repositories import signals
 
 _CREATED = (("created_at", ASCENDING), ("_id", ASCENDING))
@@ -154,6 +156,23 @@ INDEXES: dict[str, list[IndexModel]] = {
     "keyring": [],
     "guards": [],
 }
+
+
+RETENTION: Mapping[str, tuple[str, Document | None]] = {
+    "events": ("created_at", None),
+    # What waits is never forgotten. It becomes a dead letter where its event is gone by then.
+    "deliveries": ("created_at", {"state": {"$in": ["delivered", "dead"]}}),
+    "incoming_webhooks": ("received_at", None),
+    "resend_jobs": ("created_at", {"status": {"$in": ["completed", "cancelled"]}}),
+}
+"""What is kept for a while only, where the settings say so: by which time, and what of it (None: all)."""
+
+
+async def keep_for(database: Database, days: int | None) -> None:
+    """Have MongoDB forget what is older than so many days; nothing with None. Safe in several processes at once."""
+    for name, (field, only) in RETENTION.items():
+        after_s = None if days is None else days * 24 * 3600
+        await database.ensure_expiry(name, field, after_s, name="retention", only=only)
 
 
 async def create_indexes(database: Database) -> None:
