@@ -153,6 +153,7 @@ INDEXES: dict[str, list[IndexModel]] = {
         ),
     ],
     "incoming_refusals": [],
+    "audit": [],
     "keyring": [],
     "guards": [],
 }

@@ -38,7 +38,8 @@ class Publishing:
 
     async def publish_batch(self) -> int:
         """Publish a batch of each collection's outboxes; how many there were."""
-        return sum([await self._publish_from(outbox) for outbox in self._outboxes])
+        first, *others = self._outboxes
+        return sum([await self._publish_from(outbox) for outbox in await first.any_waiting(*others)])
 
     async def _publish_from(self, outbox: Outbox) -> int:
         """Events first, then what is derived from them and the deliveries, and only then are they taken out.

@@ -63,6 +63,7 @@ ROUTES: Mapping[str, tuple[dict[str, Any], set[str]]] = {
     "POST /users/login": ({"email": "bad-input@example.com", "password": PASSWORD}, {"email", "password"}),
     "POST /users/refresh": ({"refresh_token": "x"}, {"refresh_token"}),
     "POST /users/logout": ({}, set()),
+    "POST /users/me/webhook-secret/rotate": ({"overlapDays": 1}, set()),
     "PATCH /users/user_none/role": ({"new_role": "user"}, {"new_role"}),
     "POST /payments/charge": (CHARGE, {"customerName", "paymentAmount", "currency"}),
     "PATCH /payments/{id}": ({"details": "d", "reference": "r", "metadata": {"a": "b"}}, set()),
@@ -87,17 +88,27 @@ ROUTES: Mapping[str, tuple[dict[str, Any], set[str]]] = {
     "POST /customers/{customer}/payments": (CUSTOMER_CHARGE, {"paymentAmount", "currency"}),
     "POST /webhook-receive": ({"id": "evt_1", "event": "x", "data": {}}, set()),
 }
-EITHER = ("/customers", "/deliveries", "/events", "/payment-keys", "/refunds", "/resend-jobs", "/webhook-endpoints")
+EITHER = (
+    "/customers",
+    "/deliveries",
+    "/events",
+    "/payment-keys",
+    "/refunds",
+    "/resend-jobs",
+    "/users/me/webhook-secret",
+    "/webhook-endpoints",
+)
 VALIDATED = [route for route in ROUTES if route != "POST /webhook-receive"]  # that one asks for a signature first
 BODY_OPTIONAL = (
     "POST /payments/{id}/capture",
     "POST /payments/{id}/authenticate",
     "POST /webhook-endpoints/{endpoint}/rotate",
     "POST /events/evt_none/resend",
+    "POST /users/me/webhook-secret/rotate",
 )
 FIELDS = [
-    # Nought is a good overlap, and true a good flag; what is none stands in test_webhook_endpoints.py and
-    # test_resends.py.
+    # Nought is a good overlap, and true a good flag; what is none stands in test_webhook_endpoints.py,
+    # test_webhook_secret.py and test_resends.py.
     *(
         (route, field)
         for route in VALIDATED
@@ -148,7 +159,9 @@ def send(
 
 
 @pytest.fixture
-def nothing_stored(database: Database[Any], payment_id: str, customer_id: str, endpoint_id: str) -> Iterator[None]:
+def nothing_stored(
+    database: Database[Any], merchant: Account, payment_id: str, customer_id: str, endpoint_id: str
+) -> Iterator[None]:
     counted = (
         "users",
         "sessions",
@@ -160,13 +173,15 @@ def nothing_stored(database: Database[Any], payment_id: str, customer_id: str, e
         "payment_keys",
         "webhook_endpoints",
         "resend_jobs",
+        "audit",
     )
 
     def state() -> tuple[object, ...]:
         payment = database.payments.find_one({"_id": payment_id}, {"outbox": 0})
         customer = database.customers.find_one({"_id": customer_id}, {"outbox": 0})
         endpoint = database.webhook_endpoints.find_one({"_id": endpoint_id})
-        return (*(database[name].count_documents({}) for name in counted), payment, customer, endpoint)
+        account = database.users.find_one({"_id": merchant.id})
+        return (*(database[name].count_documents({}) for name in counted), payment, customer, endpoint, account)
 
     before = state()
     yield

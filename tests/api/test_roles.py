@@ -46,7 +46,7 @@ CALLERS: Mapping[str, tuple[str | tuple[int, str] | None, str | tuple[int, str]]
     "two tokens": (None, NO_BEARER),
     "payment key": (None, NO_TOKEN),
 }
-OPEN_TO_ALL = ("deliveries", "events", "incoming-webhooks", "resend-jobs")
+OPEN_TO_ALL = ("deliveries", "events", "incoming-webhooks", "resend-jobs", "users/me/")
 ADMINS = {"admin", "system_admin"}
 DOCUMENTATION = {"/", "/docs", "/docs/oauth2-redirect", "/redoc", "/openapi.json"}
 
@@ -159,6 +159,7 @@ def test_the_role_table_is_that_of_the_contract() -> None:
         "payment-keys",
         "refunds",
         "resend-jobs",
+        "users",
         "webhook-endpoints",
     }
     for (method, path), access in ROLE_TABLE.items():
