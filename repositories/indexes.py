@@ -161,10 +161,11 @@ INDEXES: dict[str, list[IndexModel]] = {
 
 RETENTION: Mapping[str, tuple[str, Document | None]] = {
     "events": ("created_at", None),
-    # What waits is never forgotten. It becomes a dead letter where its event is gone by then.
-    "deliveries": ("created_at", {"state": {"$in": ["delivered", "dead"]}}),
+    # From its end on, so that every dead letter can be seen. What waits is never forgotten; it becomes a dead letter
+    # where its event is gone by then.
+    "deliveries": ("updated_at", {"state": {"$in": ["delivered", "dead"]}}),
     "incoming_webhooks": ("received_at", None),
-    "resend_jobs": ("created_at", {"status": {"$in": ["completed", "cancelled"]}}),
+    "resend_jobs": ("ended_at", None),
 }
 """What is kept for a while only, where the settings say so: by which time, and what of it (None: all)."""
 

@@ -2,6 +2,7 @@
 
 import datetime
 import random
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -91,7 +92,7 @@ def event(owner_id: str, number: int) -> Row:
 def delivery(owner_id: str, number: int) -> Row:
     at = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC) + datetime.timedelta(minutes=random.randrange(100_000))
     row = {"_id": f"dlv_seed{number}", "owner_id": owner_id, "event_id": f"evt_seed{number % 500}"}
-    endpoint_id = random.choice(["we_seed1", "we_seed2", None]) if number else "we_rare"
+    endpoint_id = random.choice(["we_seed1", "we_seed2", None]) if number > 1 else ["we_rare", None][number]
     target = {"url": "http://127.0.0.1:9", "target": endpoint_id or "http://127.0.0.1:9"}
     named = {"endpoint_id": endpoint_id} if endpoint_id else {}
     # None that waits: it would be sent.
@@ -183,6 +184,25 @@ def use_deliveries(psp: Psp, account: Account) -> None:
             psp.get("/deliveries", params={**query, "cursor": page["nextCursor"]}, headers=account.key)
     psp.get("/deliveries/dlv_seed0", headers=account.key)
     assert not psp.get("/deliveries", params={"status": "pending"}, headers=account.key).json()["deliveries"]
+    use_resends(psp, account)
+
+
+def use_resends(psp: Psp, account: Account) -> None:
+    """Some of the events again, to an address where nobody is."""
+    headers = {**account.key, "Idempotency-Key": "resend"}
+    for path in ("/deliveries/dlv_seed1/resend", "/events/evt_seed1/resend"):
+        first, again = (psp.post(path, headers=headers) for _ in range(2))
+        assert (first.status_code, again.content) == (202, first.content), first.text
+    ever = {"from": "2020-01-01T00:00:00Z", "to": "2099-01-01T00:00:00Z"}
+    failed = [psp.post("/resend-jobs", json={**ever, "failedOnly": True}, headers=headers) for _ in range(2)]
+    assert failed[0].content == failed[1].content
+    job = psp.post("/resend-jobs", json={**ever, "types": ["payment.expired"]}, headers=account.key).json()
+    deadline = time.monotonic() + 30
+    while (shown := psp.get(f"/resend-jobs/{job['id']}", headers=account.key).json())["eventsRead"] == 0:
+        assert time.monotonic() < deadline, shown
+    psp.post(f"/resend-jobs/{job['id']}/cancel", headers=account.key)
+    page = psp.get("/resend-jobs", params={"limit": "1"}, headers=account.key).json()
+    psp.get("/resend-jobs", params={"limit": "1", "cursor": page["nextCursor"]}, headers=account.key)
 
 
 def use_incoming(psp: Psp, account: Account) -> None:
@@ -296,8 +316,12 @@ def asked(rows: list[Row], wanted: Callable[[Row], bool]) -> list[Row]:
 
 
 def is_list(row: Row) -> bool:
-    # Lists of deliveries name their index; what the dispatcher asks is bounded by its slots.
-    listed_deliveries = row["ns"].endswith(".deliveries") and "hint" in row.get("command", {})
+    # Lists of deliveries name their index; what workers ask is bounded by their slots and their batches.
+    command = row.get("command", {})
+    of_list = command.get("hint") in ("by_owner", "by_endpoint", "event") and (
+        "sort" in command or "pipeline" in command
+    )
+    listed_deliveries = row["ns"].endswith(".deliveries") and of_list
     return listed_deliveries or bool(row["ns"].endswith((".payments", ".customers", ".events")))
 
 

@@ -4,29 +4,37 @@ import asyncio
 import datetime
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pymongo
+import pymongo.database
 import pytest
 
+from core import embedded_mongo
 from core.database import Database
 from repositories.indexes import RETENTION, create_indexes, keep_for
-from tests.conftest import ADMIN_EMAIL, ADMIN_PASSWORD, Server
+from tests.conftest import ADMIN_EMAIL, ADMIN_PASSWORD, Server, serving
 from tests.factories import Account, Psp
 
 Row = dict[str, Any]
 DATABASE = "retention"
 DAY_S = 24 * 3600
-LOOK = {"setParameter": 1, "ttlMonitorSleepSecs": 1}
-"""MongoDB looks for what has expired once a minute, unless it is told to look more often."""
 
 
 @pytest.fixture
-def brisk(mongo: pymongo.MongoClient[Row]) -> Iterator[None]:
-    before = mongo.admin.command(LOOK)["was"]
-    yield
-    mongo.admin.command({**LOOK, "ttlMonitorSleepSecs": before})
+def brisk(tmp_path: Path) -> Iterator[tuple[Server, pymongo.database.Database[Row]]]:
+    """A server whose MongoDB looks for what has expired every second, and not once a minute."""
+    looks = ("--setParameter", "ttlMonitorSleepSecs=1")
+    own = embedded_mongo.start(tmp_path / "data", extra_args=looks)
+    settings = {"DATA_DIR": str(tmp_path / "data"), "MONGODB_DB": DATABASE, "RETENTION_DAYS": "2"}
+    with (
+        pymongo.MongoClient[Row](own.uri, tz_aware=True) as mongo,
+        serving(tmp_path / "server.log", **settings) as server,
+    ):
+        yield server, mongo[DATABASE]
+    own.close()
 
 
 def until(look: Callable[[], Any], timeout_s: float = 120) -> Any:
@@ -41,9 +49,16 @@ def rows(owner_id: str, age: str, at: datetime.datetime) -> dict[str, list[Row]]
     """One of each kind, all of that age; nothing of it is due."""
     own = {"owner_id": owner_id, "created_at": at}
     later = datetime.datetime(2099, 1, 1, tzinfo=datetime.UTC)
-    event = {"type": "customer.updated", "object_id": age, "stream_id": age, "sequence": 1, "body": b"{}"}
+    event = {"type": "customer.updated", "object_id": age, "stream_id": age, "sequence": 1}
+    event["body"] = f'{{"id":"evt_{age}"}}'.encode()
     delivery = {"event_id": f"evt_{age}", "event_type": "customer.updated", "stream_id": age, "sequence": 1}
-    delivery |= {"target": "http://127.0.0.1:9", "url": "http://127.0.0.1:9", "failures": 0, "attempts": []}
+    delivery |= {
+        "updated_at": at,
+        "target": "http://127.0.0.1:9",
+        "url": "http://127.0.0.1:9",
+        "failures": 0,
+        "attempts": [],
+    }
     webhook = {"message_id": age, "event": "x", "body": b"{}", "state": "processed", "received_at": at}
     job = {"since": at, "until": at, "patterns": ["*"], "failed_only": False, "endpoint_id": None, "events_total": 0}
     job |= {"updated_at": at, "events_read": 0, "deliveries_made": 0}
@@ -55,26 +70,33 @@ def rows(owner_id: str, age: str, at: datetime.datetime) -> dict[str, list[Row]]
         ],
         "incoming_webhooks": [{"_id": f"inw_{age}", "owner_id": owner_id, **webhook}],
         "resend_jobs": [
-            {"_id": f"rsj_{age}_{status}", **own, **job, "status": status}
-            for status in ("running", "completed", "cancelled")
+            {"_id": f"rsj_{age}_running", **own, **job, "status": "running"},
+            *(
+                {"_id": f"rsj_{age}_{status}", **own, **job, "status": status, "ended_at": at}
+                for status in ("completed", "cancelled")
+            ),
         ],
     }
 
 
 def shown(psp: Psp, account: Account) -> dict[str, set[str]]:
-    lists = {"deliveries": "deliveries", "incoming-webhooks": "incomingWebhooks", "resend-jobs": "resendJobs"}
+    lists = {
+        "events": "events",
+        "deliveries": "deliveries",
+        "incoming-webhooks": "incomingWebhooks",
+        "resend-jobs": "resendJobs",
+    }
     return {
         path: {one["id"] for one in psp.get(f"/{path}", headers=account.key).json()[name]}
         for path, name in lists.items()
     }
 
 
-@pytest.mark.usefixtures("brisk")
 def test_what_is_older_goes_but_for_what_is_still_to_be_done(
-    start_server: Callable[..., Server], mongo: pymongo.MongoClient[Row]
+    brisk: tuple[Server, pymongo.database.Database[Row]],
 ) -> None:
-    server = start_server(RETENTION_DAYS="2", MONGODB_DB="retained")
-    database, now = mongo["retained"], datetime.datetime.now(datetime.UTC)
+    server, database = brisk
+    now = datetime.datetime.now(datetime.UTC)
     with httpx.Client(base_url=server.url, timeout=35, verify=False) as client:
         psp = Psp(client, ADMIN_EMAIL, ADMIN_PASSWORD)
         account = psp.register()
@@ -82,32 +104,23 @@ def test_what_is_older_goes_but_for_what_is_still_to_be_done(
             for name, made in rows(account.id, age, now - datetime.timedelta(days=days)).items():
                 database[name].insert_many(made)
 
-        until(lambda: not database.incoming_webhooks.count_documents({"_id": "inw_old"}))
-        until(
-            lambda: (
-                shown(psp, account)["deliveries"]
-                == {"dlv_old_pending", "dlv_young_pending", "dlv_young_delivered", "dlv_young_dead"}
-            )
-        )
-        until(
-            lambda: (
-                shown(psp, account)["resend-jobs"]
-                == {"rsj_old_running", "rsj_young_running", "rsj_young_completed", "rsj_young_cancelled"}
-            )
-        )
-        until(lambda: psp.get("/events/evt_old", headers=account.key).status_code == 404)
-        assert psp.get("/events/evt_young", headers=account.key).status_code == 200
-        assert shown(psp, account)["incoming-webhooks"] == {"inw_young"}
+        until(lambda: "evt_old" not in (kept := shown(psp, account))["events"] and len(kept["resend-jobs"]) == 4)
+        until(lambda: len(shown(psp, account)["deliveries"]) == 4)
+        until(lambda: len(shown(psp, account)["incoming-webhooks"]) == 1)
+        assert shown(psp, account) == {
+            "events": {"evt_young"},
+            "deliveries": {"dlv_old_pending", "dlv_young_pending", "dlv_young_delivered", "dlv_young_dead"},
+            "incoming-webhooks": {"inw_young"},
+            "resend-jobs": {"rsj_old_running", "rsj_young_running", "rsj_young_completed", "rsj_young_cancelled"},
+        }
 
-        # What waits is sent no more when it is due: nobody knows what it was to say.
+        # Nobody knows any more what it was to say. That it was given up is kept as long as anything.
         database.deliveries.update_one({"_id": "dlv_old_pending"}, {"$set": {"due_at": now}})
-        gone = until(
-            lambda: (
-                database.deliveries.find_one({"_id": "dlv_old_pending", "state": "dead"})
-                or not (database.deliveries.count_documents({"_id": "dlv_old_pending"}))
-            )
-        )
-        assert gone is True or gone["dead_reason"] == "event_gone"
+        path = "/deliveries/dlv_old_pending"
+        dead = until(lambda: (found := psp.get(path, headers=account.key).json())["status"] == "dead" and found)
+        assert dead["deadReason"] == "event_gone"
+        time.sleep(2.5)
+        assert psp.get(path, headers=account.key).json() == dead
 
 
 def expiries(mongo: pymongo.MongoClient[Row]) -> dict[str, int | None]:
