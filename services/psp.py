@@ -25,6 +25,7 @@ from repositories.payment_keys import PaymentKeyRepository
 from repositories.payments import PaymentRepository
 from repositories.refunds import RefundRepository
 from repositories.resend_jobs import ResendJobRepository
+from repositories.resent_deliveries import ResentDeliveryRepository
 from repositories.sealed_values import SealedValueRepository
 from repositories.sessions import SessionRepository
 from repositories.signals import SignalRepository
@@ -109,7 +110,7 @@ async def open_psp(settings: Settings, *, is_worker: bool) -> AsyncIterator[Psp]
         account_rows, payment_rows = AccountRepository(database), PaymentRepository(database)
         customer_rows = CustomerRepository(database)
         delivery_rows, event_rows = DeliveryRepository(database), EventRepository(database)
-        log_rows = DeliveryLogRepository(database)
+        log_rows, resent_rows = DeliveryLogRepository(database), ResentDeliveryRepository(database)
         signer = TokenSigner(settings.secrets.jwt_key, timedelta(minutes=settings.access_token_minutes))
         api_keys = ApiKeys(account_rows, hash_key)
         bank = await stack.enter_async_context(open_bank(settings, database, hash_key))
@@ -139,9 +140,16 @@ async def open_psp(settings: Settings, *, is_worker: bool) -> AsyncIterator[Psp]
                 database, endpoint_rows, delivery_rows, EndpointSecrets(sealer), audit, signals
             ),
             deliveries=Deliveries(log_rows, endpoint_rows),
-            resends=Resends(delivery_rows, log_rows, event_rows, endpoint_rows, signals, hash_key),
+            resends=Resends(delivery_rows, resent_rows, log_rows, event_rows, endpoint_rows, signals, hash_key),
             resend_jobs=ResendJobs(
-                ResendJobRepository(database), delivery_rows, log_rows, event_rows, endpoint_rows, signals, hash_key
+                ResendJobRepository(database),
+                delivery_rows,
+                resent_rows,
+                log_rows,
+                event_rows,
+                endpoint_rows,
+                signals,
+                hash_key,
             ),
             events=Events(event_rows),
             incoming_webhooks=IncomingWebhooks(

@@ -12,6 +12,7 @@ from repositories.delivery_log import DeliveryLogRepository, EventDelivery
 from repositories.events import EventFilter, EventHead, EventRepository
 from repositories.pages import EXACT_TOTAL, CursorInvalid
 from repositories.resend_jobs import JobStatus, LeasedJob, ResendJob, ResendJobRepository
+from repositories.resent_deliveries import ResentDeliveryRepository
 from repositories.webhook_endpoints import Subscription, WebhookEndpointRepository
 from schemas.events import matching_types
 from schemas.resends import ResendJobOut, ResendJobPage, ResendJobQuery, ResendJobRequest
@@ -36,6 +37,7 @@ class ResendJobs:
         self,
         jobs: ResendJobRepository,
         deliveries: DeliveryRepository,
+        resent: ResentDeliveryRepository,
         log: DeliveryLogRepository,
         events: EventRepository,
         endpoints: WebhookEndpointRepository,
@@ -44,6 +46,7 @@ class ResendJobs:
     ):
         self._jobs = jobs
         self._deliveries = deliveries
+        self._resent = resent
         self._log = log
         self._events = events
         self._endpoints = endpoints
@@ -117,9 +120,9 @@ class ResendJobs:
             return False
         if leased.job.status is JobStatus.CANCELLED:
             # What is under way may fail and wait again, so the job is done with when nothing of it waits.
-            done = await self._deliveries.bury_resend(leased.job.id, DeadReason.RESEND_CANCELLED)
+            done = await self._resent.bury(leased.job.id, DeadReason.RESEND_CANCELLED)
             await self._jobs.put_back(leased, None if done else clock.now() + PAUSE)
-        elif await self._deliveries.most_waiting(leased.job.id) > MAX_WAITING - BATCH:
+        elif await self._resent.most_waiting(leased.job.id) > MAX_WAITING - BATCH:
             await self._jobs.put_back(leased, clock.now() + PAUSE)
         else:
             await self._send_batch(leased)

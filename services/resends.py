@@ -10,6 +10,7 @@ from repositories.claims import Claim
 from repositories.deliveries import DeliveryRepository, NewDelivery
 from repositories.delivery_log import DeliveryLogRepository
 from repositories.events import EventHead, EventRepository
+from repositories.resent_deliveries import ResentDeliveryRepository
 from repositories.webhook_endpoints import WebhookEndpointRepository
 from schemas.deliveries import DeliveryOut
 from schemas.resends import ResentEvent
@@ -36,6 +37,7 @@ class Resends:
     def __init__(
         self,
         deliveries: DeliveryRepository,
+        resent: ResentDeliveryRepository,
         log: DeliveryLogRepository,
         events: EventRepository,
         endpoints: WebhookEndpointRepository,
@@ -43,6 +45,7 @@ class Resends:
         hash_key: bytes,
     ):
         self._deliveries = deliveries
+        self._resent = resent
         self._log = log
         self._events = events
         self._endpoints = endpoints
@@ -113,7 +116,7 @@ class Resends:
 
     async def _send(self, once: _Once | None, decide: _Decide, shown: _Shown) -> Answer:
         """Make the deliveries, the one with the claim last: whoever finds it finds all of them made."""
-        if once is not None and (claim := await self._deliveries.claim_of(once.first_id)) is not None:
+        if once is not None and (claim := await self._resent.claim_of(once.first_id)) is not None:
             return replay(claim, once.fingerprint)
         event, targets = await decide()
         now, resend_id = clock.now(), once.resend_id if once else ids.fresh("rs")
@@ -124,12 +127,12 @@ class Resends:
         if once is not None:
             first = replace(first, claim=Claim(once.first_id, once.fingerprint, 202, body))
         await self._deliveries.insert_missing(others)
-        inserted = await self._deliveries.insert(first)
+        inserted = await self._resent.insert(first)
         self._signals.delivery_due()
         if inserted:
             return Answer(202, body)
         assert once is not None, "a random id exists twice"
-        return replay(await self._deliveries.claim_of(once.first_id), once.fingerprint)
+        return replay(await self._resent.claim_of(once.first_id), once.fingerprint)
 
 
 def _delivery_out(made: NewDelivery) -> DeliveryOut:

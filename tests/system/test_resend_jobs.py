@@ -20,6 +20,7 @@ from repositories.delivery_log import DeliveryLogRepository
 from repositories.events import EventHead, EventRepository
 from repositories.indexes import create_indexes
 from repositories.resend_jobs import JobStatus, LeasedJob, ResendJob, ResendJobRepository
+from repositories.resent_deliveries import ResentDeliveryRepository
 from repositories.signals import SignalRepository
 from repositories.webhook_endpoints import WebhookEndpointRepository
 from services.resend_jobs import ResendJobs
@@ -134,17 +135,18 @@ async def test_what_is_under_way_when_its_job_is_cancelled_waits_no_more_once_it
     database: Database,
 ) -> None:
     deliveries, log = DeliveryRepository(database), DeliveryLogRepository(database)
+    resent = ResentDeliveryRepository(database)
     now, target = clock.now(), Target("http://127.0.0.1:9")
     heads = [EventHead(f"evt_{number}", "customer.updated", OWNER, "cus_1", number, LONG_AGO) for number in range(3)]
     await deliveries.insert_missing([sent_again(head, target, "rsj_1", now) for head in heads])
     (under_way,) = await deliveries.lease_due({"http://127.0.0.1:9": 1}, (), clock.now(), lease_s=30)
 
-    assert not await deliveries.bury_resend("rsj_1", DeadReason.RESEND_CANCELLED)
+    assert not await resent.bury("rsj_1", DeadReason.RESEND_CANCELLED)
     failed = Attempt(clock.now(), 1, Phases(), 500, None, (), (), "")
     await deliveries.record(
         Outcome(under_way.id, under_way.token, failed, DeliveryState.PENDING, clock.now() + timedelta(hours=1))
     )
-    assert await deliveries.bury_resend("rsj_1", DeadReason.RESEND_CANCELLED)
+    assert await resent.bury("rsj_1", DeadReason.RESEND_CANCELLED)
 
     fared = await log.of_events([head.id for head in heads])
     assert [one.state for one in fared] == [DeliveryState.DEAD] * 3
@@ -160,7 +162,8 @@ async def test_a_job_may_be_stopped_anywhere(database: Database, jobs: ResendJob
     endpoint = {"_id": "we_1", "owner_id": OWNER, "deleted": False, "status": "enabled", "events": ["*"]}
     await database["webhook_endpoints"].insert_one({**endpoint, "url": "http://127.0.0.1:9"})
     signals = Signals(SignalRepository(database), tell_others=False)
-    rows = (DeliveryRepository(database), DeliveryLogRepository(database), EventRepository(database))
+    deliveries, resent = DeliveryRepository(database), ResentDeliveryRepository(database)
+    rows = (deliveries, resent, DeliveryLogRepository(database), EventRepository(database))
     work = ResendJobs(jobs, *rows, WebhookEndpointRepository(database), signals, b"key")
     job = await ask(jobs)
     chance, stops = random.Random(4), 0
