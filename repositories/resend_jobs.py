@@ -91,9 +91,11 @@ class ResendJobRepository:
         return await self._jobs.count_documents(running, limit=limit, hint="by_owner")
 
     async def cancel(self, owner_id: str, job_id: str, now: datetime) -> bool:
-        """Stop a job that is under way, and have what it left waiting seen to."""
+        """Stop a job, and have what it left waiting seen to. False for one that is cancelled already, or not there."""
         cancelled = {"status": JobStatus.CANCELLED.value, "updated_at": now, "ended_at": now, "due_at": now}
-        wanted = {"_id": job_id, "owner_id": owner_id, "status": JobStatus.RUNNING.value}
+        # One that is completed may have left much waiting, too.
+        open_ones = [JobStatus.RUNNING.value, JobStatus.COMPLETED.value]
+        wanted = {"_id": job_id, "owner_id": owner_id, "status": {"$in": open_ones}}
         result = await self._jobs.update_one(wanted, {"$set": cancelled})
         return bool(result.matched_count)
 

@@ -6,7 +6,7 @@ from repositories.claims import Claim, claim_from
 from repositories.deliveries import DeadReason, DeliveryState, NewDelivery, buried, new_document
 
 _PENDING = {"state": DeliveryState.PENDING.value}
-_BURIED_AT_ONCE = 1000
+_AT_ONCE = 1000
 
 
 class ResentDeliveryRepository:
@@ -41,9 +41,7 @@ class ResentDeliveryRepository:
         """Make dead letters of what waits of a resend. False where some is under way, and may have to wait again."""
         waiting: Document = {**_PENDING, "resend_id": resend_id}
         free = {**waiting, **leases.FREE}
-        while rows := await self._deliveries.find(free, {"_id": 1}, hint="resends", limit=_BURIED_AT_ONCE).to_list(
-            None
-        ):
+        while rows := await self._deliveries.find(free, {"_id": 1}, hint="resends", limit=_AT_ONCE).to_list(None):
             some = {"_id": {"$in": [row["_id"] for row in rows]}, **free}
             await self._deliveries.update_many(some, {"$set": buried(reason), "$unset": dict(leases.RELEASE)})
         return await self._deliveries.find_one(waiting, {"_id": 1}, hint="resends") is None

@@ -77,7 +77,7 @@ async def get_resend_job(psp: PspDep, caller: CallerDep, job_id: str, request: R
     return conditional(request, job.model_dump_json(by_alias=True).encode())
 
 
-@router.post("/resend-jobs/{job_id}/cancel", responses=documented(NotFound, InvalidState))
+@router.post("/resend-jobs/{job_id}/cancel", responses=documented(NotFound))
 async def cancel_resend_job(psp: PspDep, caller: CallerDep, job_id: str, body: EmptyBody | None = None) -> ResendJobOut:
-    """Stop a resend job. What it has made and still waits becomes dead letters."""
+    """Stop a resend job. What it has made and still waits becomes dead letters, also where it was completed."""
     return await psp.resend_jobs.cancel(caller, job_id)

@@ -385,16 +385,19 @@ def test_a_job_over_failures_takes_only_what_never_arrived(
     assert len(listed(psp, account, 4, status="dead")) == 4, "the history stays"
 
 
-def test_a_job_that_has_come_to_its_end_cannot_be_cancelled(psp: Psp, account: Account, receiver: Receiver) -> None:
+def test_what_a_completed_job_left_waiting_can_be_called_off(psp: Psp, account: Account, receiver: Receiver) -> None:
     receiver.answers = lambda number, request: 500
     psp.completed(account)
     psp_events(psp, account, 3)
     make_endpoint(psp, account, receiver, retrySchedule=[600])
     job = run(psp, account)
-    receiver.wait_for(3)
-    done = post(psp, account, f"/resend-jobs/{job['id']}/cancel")
-    assert refused(done) == (409, "invalid_state", f"Resend job '{job['id']}' is completed.")
-    listed(psp, account, 3, status="pending")
+    until(lambda: [row["attemptCount"] for row in listed(psp, account, 3, status="pending")] == [1, 1, 1])
+
+    cancelled = post(psp, account, f"/resend-jobs/{job['id']}/cancel").json()
+
+    assert (job["status"], cancelled["status"]) == ("completed", "cancelled")
+    rows = listed(psp, account, 3, status="dead")
+    assert {(row["deadReason"], row["attemptCount"]) for row in rows} == {("resend_cancelled", 1)}
 
 
 def crowd(database: pymongo.database.Database[Row], owner_id: str, count: int) -> None:
