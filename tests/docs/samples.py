@@ -70,6 +70,11 @@ def _objects(psp: Psp, account: Account, part: RouteSection) -> dict[str, str]:
     if "/payment-keys" in part.path:
         made = psp.post("/payment-keys", json={"amount": 1, "currency": "USD"}, headers=account.key)
         ids["payment_key_id"] = made.json()["id"]
+    return ids | _webhook_objects(psp, account, part)
+
+
+def _webhook_objects(psp: Psp, account: Account, part: RouteSection) -> dict[str, str]:
+    ids: dict[str, str] = {}
     if "/webhook-endpoints" in part.path:
         made = psp.post("/webhook-endpoints", json={"url": "http://127.0.0.1:9", "events": ["*"]}, headers=account.key)
         ids["endpoint_id"] = made.json()["id"]
