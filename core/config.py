@@ -19,6 +19,9 @@ MIN_SECRET_BYTES = 32
 MIN_HASH_COST = 4
 PRODUCTION_MIN_HASH_COST = 12
 DEVELOPMENT_RETRY_S = (1.0, 2.0, 4.0, 8.0, 16.0)
+PRODUCTION_RETENTION_DAYS = 30
+MAX_RETENTION_DAYS = 24_855
+"""MongoDB keeps the seconds in 31 bits."""
 PRODUCTION_RETRY_S = (5.0, 60.0, 300.0, 1800.0, 7200.0, 18000.0, 36000.0, 50400.0, 72000.0, 72000.0)
 _PLACEHOLDERS = ("changeme", "secretkey", "yoursecret", "supersecret", "password", "default", "insecure", "placeholder")
 
@@ -53,6 +56,7 @@ class Settings(BaseSettings):
 
     webhook_allow_private_networks: bool = True
     webhook_retry_schedule: Annotated[tuple[float, ...], NoDecode] = DEVELOPMENT_RETRY_S
+    retention_days: int | None = Field(default=None, ge=1, le=MAX_RETENTION_DAYS)
 
     @model_validator(mode="before")
     @classmethod
@@ -62,9 +66,16 @@ class Settings(BaseSettings):
                 "access_token_minutes": 15,
                 "webhook_allow_private_networks": False,
                 "webhook_retry_schedule": PRODUCTION_RETRY_S,
+                "retention_days": PRODUCTION_RETENTION_DAYS,
                 **values,
             }
         return values
+
+    @field_validator("retention_days", mode="before")
+    @classmethod
+    def _forever(cls, value: object) -> object:
+        # A word for it, because an empty variable is as good as none.
+        return None if value == "forever" else value
 
     @field_validator("webhook_retry_schedule", mode="before")
     @classmethod

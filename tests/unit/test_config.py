@@ -50,6 +50,7 @@ def test_the_defaults_of_development_are_those_of_the_contract(load: Load) -> No
     assert (settings.processing_delay_seconds, settings.worker) == (1, "embedded")
     assert settings.webhook_allow_private_networks is True
     assert settings.webhook_retry_schedule == (1, 2, 4, 8, 16)
+    assert settings.retention_days is None
 
 
 def test_the_defaults_of_production_are_those_of_the_contract(load: Load) -> None:
@@ -61,6 +62,7 @@ def test_the_defaults_of_production_are_those_of_the_contract(load: Load) -> Non
     assert (settings.processing_delay_seconds, settings.worker) == (1, "embedded")
     assert settings.webhook_allow_private_networks is False
     assert settings.webhook_retry_schedule == (5, 60, 300, 1800, 7200, 18000, 36000, 50400, 72000, 72000)
+    assert settings.retention_days == 30
 
 
 def test_what_is_set_wins_over_productions_defaults(load: Load) -> None:
@@ -76,6 +78,11 @@ def test_what_is_set_wins_over_productions_defaults(load: Load) -> None:
     assert (settings.access_token_minutes, settings.webhook_allow_private_networks) == (30, True)
     assert (settings.webhook_retry_schedule, settings.processing_delay_seconds) == ((1, 2.5), 0)
     assert settings.worker == "off"
+
+
+@pytest.mark.parametrize(("value", "days"), [("7", 7), ("forever", None), ("", 30)])
+def test_what_is_kept_is_kept_for_whole_days_or_forever(load: Load, value: str, days: int | None) -> None:
+    assert load(**PRODUCTION, RETENTION_DAYS=value).retention_days == days
 
 
 def test_a_banks_url_is_kept_without_a_slash_at_its_end(load: Load) -> None:
@@ -146,6 +153,11 @@ def test_a_secret_that_is_short_well_known_or_equal_to_the_other_is_refused(
         ("BANK_URL", "http://127.0.0.1:port"),
         ("BANK_URL", "http://127.0.0.1?bank=1"),
         ("MAGIC_AMOUNTS", "perhaps"),
+        ("RETENTION_DAYS", "0"),
+        ("RETENTION_DAYS", "0.5"),
+        ("RETENTION_DAYS", "-1"),
+        ("RETENTION_DAYS", "24856"),
+        ("RETENTION_DAYS", "never"),
     ],
 )
 def test_a_setting_that_is_wrong_is_named_in_one_sentence(load: Load, name: str, value: str) -> None:
