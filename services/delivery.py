@@ -19,7 +19,6 @@ from services.webhook_sender import TIMEOUT_S, Reply, WebhookSender
 
 LEASE_S = 20
 """An attempt's time limit and five seconds to write down its outcome: a living worker never loses its lease."""
-USER_AGENT = "MockPSP-Webhooks/1.0"
 
 
 class Delivery:
@@ -136,16 +135,6 @@ class Parcel:
         self.destination = destination
 
     def headers(self, sent_at: datetime) -> dict[str, str]:
-        timestamp_s = int(sent_at.timestamp())
-        event_id, secrets = self.delivery.event_id, self.destination.secrets
-        return {
-            "Content-Type": "application/json",
-            "User-Agent": USER_AGENT,
-            "webhook-id": event_id,
-            "webhook-timestamp": str(timestamp_s),
-            "webhook-signature": " ".join(
-                [signing.standard_signature(secret, event_id, timestamp_s, self.body) for secret in secrets]
-            ),
-            # It has room for one only: receivers know the old secret until they are given the new one.
-            "X-Signature": signing.plain_signature(secrets[-1], self.body),
-        }
+        return signing.webhook_headers(
+            self.destination.secrets, self.delivery.event_id, int(sent_at.timestamp()), self.body
+        )
