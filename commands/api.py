@@ -21,6 +21,7 @@ from core.errors import ConfigurationError
 API_PATH = "/api/v1"
 WAIT_S = 30
 """How long a command waits for what a worker has to do."""
+_NO_SUCH_PATH = "Not Found"
 _TIMEOUT = aiohttp.ClientTimeout(total=WAIT_S + 15, sock_connect=10)
 
 
@@ -89,7 +90,7 @@ class Api:
         told = _told(content)
         if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status == HTTPStatus.TOO_MANY_REQUESTS:
             raise Unavailable(f"{self.url} answers {status}{f': {told}' if told else '.'}")
-        if told is None:
+        if told in (None, _NO_SUCH_PATH):
             raise self._elsewhere()
         if status == HTTPStatus.UNAUTHORIZED:
             raise Misdirected(
@@ -140,7 +141,7 @@ async def _connected(api_key: str | None, url: str | None) -> AsyncIterator[Api]
             "An API key is needed, in MOCK_PSP_API_KEY or as --api-key. POST /api/v1/users/register answers one."
         )
     async with aiohttp.ClientSession(headers={"X-API-Key": api_key}, timeout=_TIMEOUT, trust_env=True) as session:
-        yield Api(session, (url or load_address().url).rstrip("/"))
+        yield Api(session, (url or load_address().url).rstrip("/").removesuffix(API_PATH))
 
 
 async def _until_interrupted(work: Awaitable[None]) -> None:
@@ -162,8 +163,12 @@ def _told(content: bytes) -> str | None:
     """What the server has to say about an error, as one text; None where it does not speak like this API."""
     try:
         detail = json.loads(content)["detail"]
+        return _all_of(detail) if isinstance(detail, list) else str(detail)
     except (ValueError, TypeError, KeyError):
         return None
-    if not isinstance(detail, list):
-        return str(detail)
-    return "; ".join(f"{'.'.join(map(str, one['loc'][1:]))}: {one['msg']}" for one in detail) + "."
+
+
+def _all_of(problems: list[dict[str, Any]]) -> str:
+    """Everything that validation finds wrong; where it is, without saying that it is in the body."""
+    told = [(".".join(map(str, one["loc"][1:])), one["msg"].removeprefix("Value error, ")) for one in problems]
+    return "; ".join(f"{where}: {reason}" for where, reason in told) + "."
