@@ -1,0 +1,38 @@
+"""What is sent: a leased delivery with its bytes, where they go, and the headers that sign them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from domain import signing
+from domain.webhook_endpoints import WebhookEndpoint
+from repositories.deliveries import LeasedDelivery
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """Where a delivery goes, and how."""
+
+    url: str
+    secrets: tuple[str, ...] = field(repr=False)
+    """Newest first; two while a rotation overlaps; none where they could not be opened."""
+    timeout_s: float
+    schedule_s: Sequence[float]
+    limit: int
+    """How many may be under way at once."""
+    endpoint: WebhookEndpoint | None = None
+    """None for a payment's own webhookUrl."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """A leased delivery with all that is needed to send it."""
+
+    delivery: LeasedDelivery
+    body: bytes
+    destination: Destination
+
+    def headers(self, sent_at: datetime) -> dict[str, str]:
+        return signing.webhook_headers(
+            self.destination.secrets, self.delivery.event_id, int(sent_at.timestamp()), self.body
+        )
