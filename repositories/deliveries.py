@@ -2,14 +2,15 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
-from core import ids
+from core import clock, ids
 from core.coalesce import Coalescer
-from core.database import ASCENDING, Database, Document, Pipeline, UpdateOne, insert_missing
+from core.database import ASCENDING, Database, Document, DuplicateKey, Pipeline, UpdateOne, insert_missing
 from domain.attempts import Attempt
 from repositories import leases
+from repositories.claims import Claim, claim_document, claim_from
 
 
 class DeliveryState(StrEnum):
@@ -32,6 +33,7 @@ class DeadReason(StrEnum):
     """Published, or tried again, while its endpoint was being disabled or deleted."""
     EVENT_GONE = "event_gone"
     """Older than the events that are kept."""
+    RESEND_CANCELLED = "resend_cancelled"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,9 @@ class NewDelivery:
     """What numbers the event: an endpoint that asks for order is sent one of a stream at a time."""
     sequence: int
     endpoint_id: str | None = None
+    resend_id: str | None = None
+    """Where the event is sent again: of which resend, or resend job, this is."""
+    claim: Claim | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +80,6 @@ class Outcome:
 
 
 _PENDING = {"state": DeliveryState.PENDING.value}
-_DEAD = {"state": DeliveryState.DEAD.value}
 _BURIED_AT_ONCE = 1000
 
 
@@ -86,28 +90,20 @@ class DeliveryRepository:
 
     async def insert_missing(self, deliveries: Sequence[NewDelivery]) -> None:
         """Insert those that are not there yet."""
-        await insert_missing(
-            self._deliveries,
-            [
-                {
-                    "_id": one.id,
-                    "event_id": one.event_id,
-                    "event_type": one.event_type,
-                    "owner_id": one.owner_id,
-                    "target": one.target,
-                    "url": one.url,
-                    "state": DeliveryState.PENDING.value,
-                    "failures": 0,
-                    "attempts": [],
-                    "created_at": one.due_at,
-                    "due_at": one.due_at,
-                    "stream_id": one.stream_id,
-                    "sequence": one.sequence,
-                    **({} if one.endpoint_id is None else {"endpoint_id": one.endpoint_id}),
-                }
-                for one in deliveries
-            ],
-        )
+        await insert_missing(self._deliveries, [_new_document(one) for one in deliveries])
+
+    async def insert(self, delivery: NewDelivery) -> bool:
+        """False where its id is taken: see claim_of."""
+        try:
+            await self._deliveries.insert_one(_new_document(delivery))
+        except DuplicateKey:
+            return False
+        return True
+
+    async def claim_of(self, delivery_id: str) -> Claim | None:
+        """The claim with which a delivery was made."""
+        row = await self._deliveries.find_one({"_id": delivery_id}, {"claim": 1})
+        return claim_from(row["claim"]) if row and "claim" in row else None
 
     async def first_due(self) -> dict[str, datetime]:
         """By target that something waits for: when the first of it is due, read from the index alone.
@@ -174,7 +170,7 @@ class DeliveryRepository:
     async def bury(self, leased: Sequence[LeasedDelivery], reason: DeadReason) -> None:
         """Make dead letters of what is leased, without an attempt, while the leases' tokens stand."""
         if leased:
-            update = {"$set": {**_DEAD, "dead_reason": reason.value}, "$unset": leases.RELEASE}
+            update = {"$set": _buried(reason), "$unset": leases.RELEASE}
             updates = [UpdateOne({"_id": one.id, "lease_token": one.token}, update) for one in leased]
             await self._deliveries.bulk_write(updates, ordered=False)
 
@@ -183,7 +179,29 @@ class DeliveryRepository:
         waiting: Document = {**_PENDING, "target": target}
         while rows := await self._deliveries.find(waiting, {"_id": 1}).limit(_BURIED_AT_ONCE).to_list(None):
             some = {"_id": {"$in": [row["_id"] for row in rows]}, **_PENDING}
-            await self._deliveries.update_many(some, {"$set": {**_DEAD, "dead_reason": reason.value}})
+            await self._deliveries.update_many(some, {"$set": _buried(reason)})
+
+    async def most_waiting(self, resend_id: str) -> int:
+        """How many of a resend's deliveries wait for the target for which most of them do."""
+        pipeline: Pipeline = [
+            {"$match": {**_PENDING, "resend_id": resend_id}},
+            {"$group": {"_id": "$target", "waiting": {"$sum": 1}}},
+            {"$sort": {"waiting": -1}},
+            {"$limit": 1},
+        ]
+        rows = await self._deliveries.aggregate(pipeline, hint="resends").to_list(None)
+        return int(rows[0]["waiting"]) if rows else 0
+
+    async def bury_resend(self, resend_id: str, reason: DeadReason) -> bool:
+        """Make dead letters of what waits of a resend. False where some is under way, and may have to wait again."""
+        waiting: Document = {**_PENDING, "resend_id": resend_id}
+        free = {**waiting, **leases.FREE}
+        while (
+            rows := await self._deliveries.find(free, {"_id": 1}, hint="resends").limit(_BURIED_AT_ONCE).to_list(None)
+        ):
+            some = {"_id": {"$in": [row["_id"] for row in rows]}, **free}
+            await self._deliveries.update_many(some, {"$set": _buried(reason), "$unset": dict(leases.RELEASE)})
+        return await self._deliveries.find_one(waiting, {"_id": 1}, hint="resends") is None
 
     async def count_by_state(self) -> dict[str, int]:
         rows = await self._deliveries.aggregate([{"$group": {"_id": "$state", "count": {"$sum": 1}}}]).to_list(None)
@@ -198,6 +216,32 @@ class DeliveryRepository:
 def endpoint_delivery_id(event_id: str, endpoint_id: str) -> str:
     """The id of an event's delivery to an endpoint: the same however often the event is published."""
     return ids.derived("dlv", event_id, endpoint_id, "0")
+
+
+def _new_document(one: NewDelivery) -> Document:
+    document: Document = {
+        "_id": one.id,
+        "event_id": one.event_id,
+        "event_type": one.event_type,
+        "owner_id": one.owner_id,
+        "target": one.target,
+        "url": one.url,
+        "state": DeliveryState.PENDING.value,
+        "failures": 0,
+        "attempts": [],
+        "created_at": one.due_at,
+        "updated_at": one.due_at,
+        "due_at": one.due_at,
+        "stream_id": one.stream_id,
+        "sequence": one.sequence,
+    }
+    if one.endpoint_id is not None:
+        document["endpoint_id"] = one.endpoint_id
+    if one.resend_id is not None:
+        document["resend_id"] = one.resend_id
+    if one.claim is not None:
+        document["claim"] = claim_document(one.claim)
+    return document
 
 
 def _candidates(target: str, due: Document, count: int) -> Pipeline:
@@ -223,9 +267,14 @@ def _heads(target: str, now: datetime, count: int) -> Pipeline:
     ]
 
 
+def _buried(reason: DeadReason) -> Document:
+    return {"state": DeliveryState.DEAD.value, "dead_reason": reason.value, "updated_at": clock.now()}
+
+
 def _recorded(outcome: Outcome) -> UpdateOne:
+    ended_at = outcome.attempt.at + timedelta(milliseconds=outcome.attempt.duration_ms)
     update: Document = {
-        "$set": {"state": outcome.state.value},
+        "$set": {"state": outcome.state.value, "updated_at": ended_at},
         "$push": {"attempts": _attempt_document(outcome.attempt)},
         "$unset": dict(leases.RELEASE),
     }

@@ -118,7 +118,25 @@ INDEXES: dict[str, list[IndexModel]] = {
             name="heads",
             partialFilterExpression={"state": "pending"},
         ),
-        IndexModel("event_id", name="event"),
+        # Of the same name as an older version's index over the event alone.
+        IndexModel([("event_id", ASCENDING), *_CREATED], name="event"),
+        # Each index over the state costs every outcome a write: there is one for an account, and one for an endpoint.
+        IndexModel([("owner_id", ASCENDING), ("state", ASCENDING), *_CREATED], name="by_owner"),
+        IndexModel(
+            [("owner_id", ASCENDING), ("endpoint_id", ASCENDING), ("state", ASCENDING), *_CREATED],
+            name="by_endpoint",
+            partialFilterExpression={"endpoint_id": {"$exists": True}},
+        ),
+        # What waits of a resend. The state is a key so that counting reads no delivery.
+        IndexModel(
+            [("resend_id", ASCENDING), ("state", ASCENDING), ("target", ASCENDING)],
+            name="resends",
+            partialFilterExpression={"resend_id": {"$exists": True}, "state": "pending"},
+        ),
+    ],
+    "resend_jobs": [
+        IndexModel([("owner_id", ASCENDING), ("status", ASCENDING), *_CREATED], name="by_owner"),
+        IndexModel("due_at", name="work", partialFilterExpression={"due_at": {"$exists": True}}),
     ],
     "webhook_endpoints": [
         _list_index("by_time", "owner_id", sort=_CREATED),

@@ -17,11 +17,13 @@ from repositories.cards import CardRepository
 from repositories.connection import connected
 from repositories.customers import CustomerRepository
 from repositories.deliveries import DeliveryRepository
+from repositories.delivery_log import DeliveryLogRepository
 from repositories.events import EventRepository
 from repositories.incoming_webhooks import IncomingWebhookRepository
 from repositories.payment_keys import PaymentKeyRepository
 from repositories.payments import PaymentRepository
 from repositories.refunds import RefundRepository
+from repositories.resend_jobs import ResendJobRepository
 from repositories.sealed_values import SealedValueRepository
 from repositories.sessions import SessionRepository
 from repositories.signals import SignalRepository
@@ -34,6 +36,7 @@ from services.challenges import Challenges
 from services.charging import Charging
 from services.customers import Customers
 from services.dashboard import Dashboards
+from services.deliveries import Deliveries
 from services.delivery import Delivery
 from services.endpoint_health import EndpointHealth
 from services.endpoint_secrets import EndpointSecrets
@@ -47,6 +50,8 @@ from services.payments import Payments
 from services.processing import Processing
 from services.publishing import Publishing
 from services.refunds import Refunds
+from services.resend_jobs import ResendJobs
+from services.resends import Resends
 from services.sessions import Sessions
 from services.signals import Signals
 from services.vault import CardVault
@@ -70,6 +75,9 @@ class Psp:
     payment_keys: PaymentKeys
     customers: Customers
     webhook_endpoints: WebhookEndpoints
+    deliveries: Deliveries
+    resends: Resends
+    resend_jobs: ResendJobs
     events: Events
     incoming_webhooks: IncomingWebhooks
     dashboards: Dashboards
@@ -99,6 +107,7 @@ async def open_psp(settings: Settings, *, is_worker: bool) -> AsyncIterator[Psp]
         account_rows, payment_rows = AccountRepository(database), PaymentRepository(database)
         customer_rows = CustomerRepository(database)
         delivery_rows, event_rows = DeliveryRepository(database), EventRepository(database)
+        log_rows = DeliveryLogRepository(database)
         signer = TokenSigner(settings.secrets.jwt_key, timedelta(minutes=settings.access_token_minutes))
         api_keys = ApiKeys(account_rows, hash_key)
         bank = await stack.enter_async_context(open_bank(settings, database, hash_key))
@@ -124,6 +133,11 @@ async def open_psp(settings: Settings, *, is_worker: bool) -> AsyncIterator[Psp]
             payment_keys=PaymentKeys(PaymentKeyRepository(database), account_rows, payment_rows, hash_key),
             customers=customers,
             webhook_endpoints=WebhookEndpoints(endpoint_rows, delivery_rows, EndpointSecrets(sealer), signals),
+            deliveries=Deliveries(log_rows, endpoint_rows),
+            resends=Resends(delivery_rows, log_rows, event_rows, endpoint_rows, signals, hash_key),
+            resend_jobs=ResendJobs(
+                ResendJobRepository(database), delivery_rows, log_rows, event_rows, endpoint_rows, signals, hash_key
+            ),
             events=Events(event_rows),
             incoming_webhooks=IncomingWebhooks(IncomingWebhookRepository(database), account_rows, signals, sealer),
             dashboards=Dashboards(account_rows, payment_rows, delivery_rows),

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from services.psp import Psp
-from workers import incoming, processor, publisher
+from workers import incoming, processor, publisher, resender
 from workers.dispatcher import Dispatcher, TargetRate
 from workers.loop import keep_going
 
@@ -24,6 +24,7 @@ async def running_workers(psp: Psp) -> AsyncIterator[None]:
         "publisher": lambda: publisher.run(psp.publishing, psp.signals),
         "dispatcher": lambda: Dispatcher(psp.delivery, psp.signals, rate).run(),
         "incoming": lambda: incoming.run(psp.incoming_webhooks, psp.signals),
+        "resender": lambda: resender.run(psp.resend_jobs, psp.signals),
         "listener": psp.signals.listen,
     }
     tasks = [asyncio.create_task(keep_going(name, work), name=name) for name, work in loops.items()]
