@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from rich.progress import Progress as ProgressBar
 
 from bank.app import create_app as create_bank_app
+from commands import deliveries
 from commands.listen import listen
 from commands.signatures import sign, verify
 from commands.trigger import trigger
@@ -114,6 +115,8 @@ def rotate_keys() -> None:
 
 app.command()(listen)
 app.command()(trigger)
+app.add_typer(deliveries.events_app, name="events")
+app.add_typer(deliveries.deliveries_app, name="deliveries")
 app.command()(sign)
 app.command()(verify)
 

@@ -1,15 +1,15 @@
 """`listen`: an account's events as they happen, printed and forwarded to a server that no webhook could reach."""
 
-import asyncio
 import json
 from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 
-from commands.api import Api, Unavailable, run
+from commands.api import Api, run
 from commands.event_feed import Event, EventFeed
 from commands.options import ApiKey, Json, Url, valid_url
+from commands.polling import keep_looking
 from core import clock
 from core.clock import rfc3339
 from domain import signing
@@ -17,7 +17,6 @@ from domain.webhook_endpoints import EVERYTHING, wants
 from schemas.events import EVENT_TYPES, matching_types
 from services.webhook_sender import Reply, WebhookSender
 
-POLL_S = 0.5
 _WIDTH = max(map(len, EVENT_TYPES))
 _SECRET_LABEL = "mock-psp listen --forward-to, 1"  # noqa: S105 - names what the secret is for
 
@@ -120,21 +119,12 @@ class Printer:
 
 
 async def _follow(feed: EventFeed, printer: Printer) -> None:
-    """For ever. A server that is away is waited for, and what happened meanwhile is dealt with afterwards."""
-    away = False
-    while True:
-        try:
-            for event in await feed.unseen():
-                await printer.deal_with(event)
-                feed.see(event)
-            if away:
-                typer.echo("It answers again.", err=True)
-            away = False
-        except Unavailable as error:
-            if not away:
-                typer.echo(f"{error} Waiting for it.", err=True)
-            away = True
-        await asyncio.sleep(POLL_S)
+    async def look() -> None:
+        for event in await feed.unseen():
+            await printer.deal_with(event)
+            feed.see(event)
+
+    await keep_looking(look)
 
 
 def _tell(event: Event, reply: Reply | None) -> None:
