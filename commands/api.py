@@ -82,6 +82,8 @@ class Api:
                 f"No server answers at {self.url} ({_reason(error)}). `make run` starts one here, and --url or "
                 "MOCK_PSP_URL names another."
             ) from None
+        except ValueError:  # a name that is too long, or has an empty part
+            raise Misdirected(f"{self.url} names no host that there could be.") from None
         if not 200 <= response.status < 300:
             self._refuse(response.status, content)
         return content

@@ -12,7 +12,7 @@ def valid_url(url: str | None) -> str | None:
     try:
         return None if url is None else TypeAdapter(HttpUrl).validate_python(url)
     except ValidationError as error:
-        raise typer.BadParameter(error.errors()[0]["msg"]) from None
+        raise typer.BadParameter(error.errors()[0]["msg"].removeprefix("Value error, ")) from None
 
 
 def _valid_base(url: str | None) -> str | None:
