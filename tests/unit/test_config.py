@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from core.config import Secrets, Settings, load_settings
+from core.config import Secrets, Settings, load_address, load_settings
 from core.errors import ConfigurationError
 
 JWT_SECRET = "q7Jf0aB3kZ9xW2mN5vC8rT1yU4iO6pLs"
@@ -197,3 +197,27 @@ def test_several_encryption_keys_are_read_in_order() -> None:
     older = b64encode(bytes(range(32, 64))).decode()
 
     assert Secrets(JWT_SECRET, f"{ENCRYPTION_KEY}, {older}").encryption_keys == [bytes(range(32)), bytes(range(32, 64))]
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:8123"),
+        ("psp.local", "http://psp.local:8123"),
+        ("::1", "http://[::1]:8123"),
+        ("0.0.0.0", "http://127.0.0.1:8123"),
+        ("::", "http://[::1]:8123"),
+    ],
+)
+def test_a_server_is_reached_where_it_listens(load: Load, host: str, url: str) -> None:
+    assert load(HOST=host, PORT="8123").url == url
+
+
+def test_a_client_reads_the_address_and_needs_no_secret(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+    load(**PRODUCTION)
+    monkeypatch.delenv("JWT_SECRET")
+
+    assert load_address().url == "http://127.0.0.1:8000"
+    monkeypatch.setenv("PORT", "70000")
+    with pytest.raises(ConfigurationError, match="PORT"):
+        load_address()
