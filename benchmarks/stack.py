@@ -60,11 +60,18 @@ class Stack:
 
     def start_product(self, database: str, *, worker: str, **settings: str) -> Server:
         """The product, which joins this MongoDB by its data directory as a user's would."""
+        return self._servers.enter_context(self.running_product(database, worker=worker, **settings))
+
+    @contextmanager
+    def running_product(self, database: str, *, worker: str, **settings: str) -> Iterator[Server]:
+        """The same, ended at the end of the block."""
         quick = {"PASSWORD_HASH_COST": "4", "SYSTEM_ADMIN_PASSWORD": "the-first-admins-password"}
-        return self._serve("main:app", database, **self._joining, WORKER=worker, **quick, **settings)
+        settings = {**self._joining, "WORKER": worker, **quick, **settings}
+        with self._serving("main:app", database, **settings) as server:
+            yield server
 
     def start_floor(self, database: str) -> Server:
-        return self._serve("benchmarks.floor:app", database, MONGODB_URI=self.uri)
+        return self._servers.enter_context(self._serving("benchmarks.floor:app", database, MONGODB_URI=self.uri))
 
     def start_bank(self, database: str) -> Server:
         """The bank simulator as a process of its own."""
@@ -103,14 +110,17 @@ class Stack:
     def _joining(self) -> dict[str, str]:
         return {"DATA_DIR": str(self._directory / "data")}
 
-    def _serve(self, app: str, database: str, **settings: str) -> Server:
+    @contextmanager
+    def _serving(self, app: str, database: str, **settings: str) -> Iterator[Server]:
         port = _free_port()
         address = ("--host", LOOPBACK, "--port", str(port))
         command = ["-m", "uvicorn", app, "--app-dir", str(ROOT), *address, *UVICORN_OPTIONS, "--log-level", "warning"]
         process, log = self._start(command, database, **settings)
-        self._servers.callback(_end, process)
-        _wait_until_ready(process, port, log)
-        return Server(process, port, database)
+        try:
+            _wait_until_ready(process, port, log)
+            yield Server(process, port, database)
+        finally:
+            _end(process)
 
     def _start(self, arguments: Sequence[str], database: str, **settings: str) -> tuple[subprocess.Popen[bytes], Path]:
         """A Python process and its log."""

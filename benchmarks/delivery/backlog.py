@@ -1,4 +1,4 @@
-"""Events that wait for their delivery, written by the product's own publisher from outboxes that stand in no collection."""
+"""Events that wait for their delivery, written by the product's own publisher as if from customers' outboxes."""
 
 import asyncio
 import itertools

@@ -35,6 +35,14 @@ class Figure:
             return f"at least {self.least:g}"
         return f"at most {self.greatest:g}" if self.greatest is not None else ""
 
+    @property
+    def label(self) -> str:
+        return f"{self.part}, {self.name}" + (f" ({self.unit})" if self.unit else "")
+
+    def shown(self, value: float) -> str:
+        """Three digits are as much as a measurement here can tell."""
+        return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
     def as_json(self) -> dict[str, Any]:
         return {
             "part": self.part,

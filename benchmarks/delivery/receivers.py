@@ -1,7 +1,7 @@
 """Receivers of webhooks as a process of their own: `python -m benchmarks.delivery.receivers CONTROL_PORT ANSWERING`.
 
-As many ports as asked for answer 200 at once, one never answers, and one drips its answer, a byte a second. What came is
-counted here, outside of what is measured; whoever measures asks over the control port, a JSON value a line.
+As many ports as asked for answer 200 at once, one never answers, and one drips its answer, a byte a second. What came
+is counted here, outside of what is measured; whoever measures asks over the control port, a JSON value a line.
 """
 
 import asyncio
