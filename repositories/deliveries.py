@@ -1,14 +1,24 @@
 """Deliveries: one event to one target, with every attempt that was made. Leased work, target by target."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from itertools import islice
 
 from core import ids
 from core.coalesce import Coalescer
-from core.database import ASCENDING, Database, Document, UpdateOne, insert_missing
+from core.database import (
+    ASCENDING,
+    Database,
+    Document,
+    DriverError,
+    Pipeline,
+    UpdateOne,
+    insert_missing,
+    outage,
+)
+from domain.attempts import Attempt
 from repositories import leases
 
 
@@ -16,6 +26,22 @@ class DeliveryState(StrEnum):
     PENDING = "pending"
     DELIVERED = "delivered"
     DEAD = "dead"
+
+
+class DeadReason(StrEnum):
+    """Why nobody tries any more."""
+
+    ATTEMPTS_EXHAUSTED = "attempts_exhausted"
+    RECEIVER_GONE = "receiver_gone"
+    """It answered 410."""
+    UNSENDABLE = "unsendable"
+    """The address is forbidden, or the URL none that can be dialled: the attempt's error says which."""
+    ENDPOINT_DISABLED = "endpoint_disabled"
+    ENDPOINT_DELETED = "endpoint_deleted"
+    ENDPOINT_GONE = "endpoint_gone"
+    """Published, or tried again, while its endpoint was being disabled or deleted."""
+    EVENT_GONE = "event_gone"
+    """Older than the events that are kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +55,9 @@ class NewDelivery:
     url: str
     """Of an endpoint: what it was when the event was published. It is sent to what it is then."""
     due_at: datetime
+    stream_id: str
+    """What numbers the event: an endpoint that asks for order is sent one of a stream at a time."""
+    sequence: int
     endpoint_id: str | None = None
 
 
@@ -41,18 +70,6 @@ class LeasedDelivery:
     url: str
     failures: int
     token: str
-    endpoint_id: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """One attempt: when, how long, and what came back (a status, or the error that kept it from coming)."""
-
-    at: datetime
-    duration_ms: int
-    status: int | None
-    error: str | None
-    response: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +81,15 @@ class Outcome:
     attempt: Attempt
     state: DeliveryState
     due_at: datetime | None = None
+    dead_reason: DeadReason | None = None
 
 
+_PENDING = {"state": DeliveryState.PENDING.value}
 _DEAD = {"state": DeliveryState.DEAD.value}
 _BURIED_AT_ONCE = 1000
+_LOOKED_AT_TOGETHER = 100
+"""MongoDB merges the scans of so many targets; of more than 200 it would sort all that waits."""
+_LEASED_FIELDS = dict.fromkeys(("event_id", "owner_id", "target", "url", "failures", "lease_token"), 1)
 
 
 class DeliveryRepository:
@@ -92,26 +114,42 @@ class DeliveryRepository:
                     "attempts": [],
                     "created_at": one.due_at,
                     "due_at": one.due_at,
+                    "stream_id": one.stream_id,
+                    "sequence": one.sequence,
                     **({} if one.endpoint_id is None else {"endpoint_id": one.endpoint_id}),
                 }
                 for one in deliveries
             ],
         )
 
-    async def waiting_targets(self) -> list[str]:
-        """Every target that something waits for, read from the index alone (a DISTINCT_SCAN)."""
-        return list(await self._deliveries.distinct("target", {"state": DeliveryState.PENDING.value}))
+    async def first_due(self) -> dict[str, datetime]:
+        """By target that something waits for: when the first of it is due, read from the index alone.
 
-    async def lease_due(self, room: dict[str, int], now: datetime, *, lease_s: int) -> list[LeasedDelivery]:
-        """Lease what is due, at most as many for each target as it has room for, the longest due first."""
+        (A DISTINCT_SCAN: one step of the index for each target, however much waits for it.)
+        """
+        pipeline: Pipeline = [
+            {"$match": _PENDING},
+            {"$sort": {"state": 1, "target": 1, "due_at": 1}},
+            {"$group": {"_id": "$target", "due_at": {"$first": "$due_at"}}},
+        ]
+        rows = await self._deliveries.aggregate(pipeline, hint="work").to_list(None)
+        return {row["_id"]: row["due_at"] for row in rows}
+
+    async def lease_due(
+        self, room: Mapping[str, int], ordered: Collection[str], now: datetime, *, lease_s: int
+    ) -> list[LeasedDelivery]:
+        """Lease what is due, at most as many for each target as it has room for, the longest due first.
+
+        For targets that are `ordered` only the first that waits of each stream, so that one of a stream is under way
+        at a time and they go as they are numbered.
+        """
         if not room:
             return []
-        due: Document = {"state": DeliveryState.PENDING.value, "due_at": {"$lte": now}}
-        first, *others = (_candidates(target, due, count) for target, count in room.items())
-        # One round trip for all targets; each branch is a bounded scan of its own part of the index.
-        pipeline = [*first, *({"$unionWith": {"coll": "deliveries", "pipeline": other}} for other in others)]
-        candidates = [row["_id"] for row in await self._deliveries.aggregate(pipeline).to_list(None)]
-        taken = await leases.take(self._deliveries, candidates, due, lease_s)
+        plain = {target: count for target, count in room.items() if target not in ordered}
+        candidates = await self._oldest(plain, now)
+        candidates += await self._heads({target: room[target] for target in room.keys() - plain.keys()}, now)
+        due: Document = {**_PENDING, "due_at": {"$lte": now}}
+        taken = await leases.take(self._deliveries, candidates, due, lease_s, _LEASED_FIELDS)
         return [
             LeasedDelivery(
                 row["_id"],
@@ -121,19 +159,46 @@ class DeliveryRepository:
                 row["url"],
                 row["failures"],
                 row["lease_token"],
-                row.get("endpoint_id"),
             )
             for row in taken
         ]
 
-    async def next_due_at(self, targets: list[str]) -> datetime | None:
+    async def next_due_at(self, targets: Sequence[str]) -> datetime | None:
         """When the next delivery to one of these targets is due that nobody holds (one bounded scan a target)."""
         row = await self._deliveries.find_one(
-            {"state": DeliveryState.PENDING.value, "target": {"$in": targets}, **leases.FREE},
+            {**_PENDING, "target": {"$in": list(targets)}, **leases.FREE},
             {"due_at": 1},
             sort=[("due_at", ASCENDING)],
         )
         return row["due_at"] if row else None
+
+    async def _oldest(self, room: Mapping[str, int], now: datetime) -> list[str]:
+        """What is due and free, at most as many for each target as it has room for.
+
+        One look takes the oldest of all targets together: a look at each would cost ten times as much. Where it did
+        not see everything, the targets that got less than they have room for are looked at again by themselves.
+        """
+        chosen: dict[str, list[str]] = {}
+        while room:
+            some = dict(islice(room.items(), _LOOKED_AT_TOGETHER))
+            limit = 2 * sum(some.values())
+            wanted = {**_PENDING, "target": {"$in": list(some)}, "due_at": {"$lte": now}, **leases.FREE}
+            rows = await self._deliveries.find(wanted, {"target": 1}).sort("due_at", 1).limit(limit).to_list(None)
+            found: dict[str, list[str]] = {target: [] for target in some}
+            for row in rows:
+                found[row["target"]].append(row["_id"])
+            chosen |= {target: ids[: room[target]] for target, ids in found.items()}
+            served = [target for target, ids in found.items() if len(rows) < limit or len(ids) >= room[target]]
+            room = {target: count for target, count in room.items() if target not in served}
+        return [delivery_id for ids in chosen.values() for delivery_id in ids]
+
+    async def _heads(self, room: Mapping[str, int], now: datetime) -> list[str]:
+        """The first that waits of each stream, where it is due and free."""
+        if not room:
+            return []
+        first, *others = (_heads(target, now, count) for target, count in room.items())
+        pipeline = [*first, *({"$unionWith": {"coll": "deliveries", "pipeline": other}} for other in others)]
+        return [row["_id"] for row in await self._deliveries.aggregate(pipeline).to_list(None)]
 
     async def record(self, outcome: Outcome) -> None:
         """Write what became of an attempt, while its lease's token stands. Shares its round trip with others."""
@@ -143,19 +208,19 @@ class DeliveryRepository:
         """End these leases without an attempt."""
         await leases.release(self._deliveries, [(one.id, one.token) for one in leased])
 
-    async def bury(self, leased: Sequence[LeasedDelivery], reason: str) -> None:
+    async def bury(self, leased: Sequence[LeasedDelivery], reason: DeadReason) -> None:
         """Make dead letters of what is leased, without an attempt, while the leases' tokens stand."""
         if leased:
-            update = {"$set": {**_DEAD, "dead_reason": reason}, "$unset": leases.RELEASE}
+            update = {"$set": {**_DEAD, "dead_reason": reason.value}, "$unset": leases.RELEASE}
             updates = [UpdateOne({"_id": one.id, "lease_token": one.token}, update) for one in leased]
             await self._deliveries.bulk_write(updates, ordered=False)
 
-    async def bury_waiting(self, target: str, reason: str) -> None:
+    async def bury_waiting(self, target: str, reason: DeadReason) -> None:
         """Make dead letters of all that waits for a target. What is under way just now may still arrive."""
-        waiting: Document = {"state": DeliveryState.PENDING.value, "target": target}
+        waiting: Document = {**_PENDING, "target": target}
         while rows := await self._deliveries.find(waiting, {"_id": 1}).limit(_BURIED_AT_ONCE).to_list(None):
-            some = {"_id": {"$in": [row["_id"] for row in rows]}, "state": DeliveryState.PENDING.value}
-            await self._deliveries.update_many(some, {"$set": {**_DEAD, "dead_reason": reason}})
+            some = {"_id": {"$in": [row["_id"] for row in rows]}, **_PENDING}
+            await self._deliveries.update_many(some, {"$set": {**_DEAD, "dead_reason": reason.value}})
 
     async def count_by_state(self) -> dict[str, int]:
         rows = await self._deliveries.aggregate([{"$group": {"_id": "$state", "count": {"$sum": 1}}}]).to_list(None)
@@ -163,7 +228,18 @@ class DeliveryRepository:
         return {**counts, **{row["_id"]: row["count"] for row in rows}}
 
     async def _record_batch(self, outcomes: list[Outcome]) -> list[None]:
-        await self._deliveries.bulk_write([_recorded(outcome) for outcome in outcomes], ordered=False)
+        by_token: dict[str, list[Outcome]] = {}
+        for outcome in outcomes:
+            by_token.setdefault(outcome.token, []).append(outcome)
+        for token, some in by_token.items():
+            rows = {"_id": {"$in": [outcome.delivery_id for outcome in some]}, "lease_token": token}
+            try:
+                await self._deliveries.update_many(rows, _recorded(some))
+            except DriverError as error:
+                if not outage(error):
+                    raise
+                # The driver repeats no update of several rows by itself. The token makes repeating it harmless.
+                await self._deliveries.update_many(rows, _recorded(some))
         return [None] * len(outcomes)
 
 
@@ -172,33 +248,60 @@ def endpoint_delivery_id(event_id: str, endpoint_id: str) -> str:
     return ids.derived("dlv", event_id, endpoint_id, "0")
 
 
-def _candidates(target: str, due: Document, count: int) -> list[dict[str, Any]]:
+def _heads(target: str, now: datetime, count: int) -> Pipeline:
+    """The first of each stream, where that is due and free. (A DISTINCT_SCAN: one step for each stream.)"""
+    first = {name: {"$first": f"${name}"} for name in ("due_at", "lease_until")}
     return [
-        {"$match": {**due, "target": target, **leases.FREE}},
+        {"$match": {**_PENDING, "target": target}},
+        {"$sort": {"state": 1, "target": 1, "stream_id": 1, "sequence": 1}},
+        {"$group": {"_id": "$stream_id", "head": {"$first": "$_id"}, **first}},
+        {"$match": {"due_at": {"$lte": now}, **leases.FREE}},
         {"$sort": {"due_at": 1}},
         {"$limit": count},
-        {"$project": {"_id": 1}},
+        {"$project": {"_id": "$head"}},
     ]
 
 
-def _recorded(outcome: Outcome) -> UpdateOne:
-    attempt = outcome.attempt
-    update: Document = {
-        "$set": {"state": outcome.state.value},
-        "$push": {
-            "attempts": {
-                "at": attempt.at,
-                "duration_ms": attempt.duration_ms,
-                "status": attempt.status,
-                "error": attempt.error,
-                "response": attempt.response,
+def _recorded(outcomes: Sequence[Outcome]) -> Pipeline:
+    """One update for all of them, each row taking its own outcome: half the cost of an update for each."""
+    ids = [outcome.delivery_id for outcome in outcomes]
+    documents = [_outcome_document(outcome) for outcome in outcomes]
+    own = {"$arrayElemAt": [{"$literal": documents}, {"$indexOfArray": [{"$literal": ids}, "$_id"]}]}
+    return [
+        {"$set": {"outcome": own}},
+        {
+            "$set": {
+                "state": "$outcome.state",
+                "due_at": {"$ifNull": ["$outcome.due_at", "$due_at"]},
+                # One may stand there, where its endpoint was disabled while the attempt was under way.
+                "dead_reason": {"$ifNull": ["$outcome.dead_reason", "$$REMOVE"]},
+                "failures": {"$add": ["$failures", "$outcome.failures"]},
+                "attempts": {"$concatArrays": ["$attempts", ["$outcome.attempt"]]},
             }
         },
-        # A reason stands there where its endpoint was disabled while the attempt was under way.
-        "$unset": {**leases.RELEASE, "dead_reason": ""},
+        {"$unset": ["outcome", *leases.RELEASE]},
+    ]
+
+
+def _outcome_document(outcome: Outcome) -> Document:
+    return {
+        "state": outcome.state.value,
+        "due_at": outcome.due_at,
+        "dead_reason": None if outcome.dead_reason is None else outcome.dead_reason.value,
+        "failures": 0 if outcome.state is DeliveryState.DELIVERED else 1,
+        "attempt": _attempt_document(outcome.attempt),
     }
-    if outcome.state is not DeliveryState.DELIVERED:
-        update["$inc"] = {"failures": 1}
-    if outcome.due_at is not None:
-        update["$set"]["due_at"] = outcome.due_at
-    return UpdateOne({"_id": outcome.delivery_id, "lease_token": outcome.token}, update)
+
+
+def _attempt_document(attempt: Attempt) -> Document:
+    return {
+        "at": attempt.at,
+        "duration_ms": attempt.duration_ms,
+        "phases": asdict(attempt.phases),
+        "status": attempt.status,
+        "error": attempt.error,
+        # Pairs, because names of others' choosing have no place among field names, and may occur twice.
+        "request_headers": attempt.request_headers,
+        "response_headers": attempt.response_headers,
+        "response": attempt.response,
+    }

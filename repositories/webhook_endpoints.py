@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from core.database import Database, Document
-from domain.webhook_endpoints import EndpointStatus, Ordering, WebhookEndpoint
+from core.database import Database, Document, Session
+from domain.webhook_endpoints import DisabledReason, EndpointStatus, Ordering, WebhookEndpoint
 from repositories.outbox import Outbox, OutboxEvent, outbox_document
 from repositories.pages import Page, Sort, read_page
 
@@ -36,10 +36,10 @@ class WebhookEndpointRepository:
         """How many endpoints an account has, counted up to the limit."""
         return await self._endpoints.count_documents({"deleted": False, "owner_id": owner_id}, limit=limit)
 
-    async def get(self, owner_id: str, endpoint_id: str) -> WebhookEndpoint | None:
+    async def get(self, owner_id: str, endpoint_id: str, session: Session | None = None) -> WebhookEndpoint | None:
         """The owner's endpoint, unless deleted."""
         wanted = {"_id": endpoint_id, "owner_id": owner_id, "deleted": False}
-        document = await self._endpoints.find_one(wanted, _ENDPOINT_FIELDS)
+        document = await self._endpoints.find_one(wanted, _ENDPOINT_FIELDS, session=session)
         return _from_document(document) if document else None
 
     async def by_id(self, endpoint_ids: Sequence[str]) -> dict[str, WebhookEndpoint]:
@@ -61,7 +61,13 @@ class WebhookEndpointRepository:
             for row in await rows.to_list(None)
         ]
 
-    async def save(self, before: WebhookEndpoint, after: WebhookEndpoint, event: OutboxEvent | None = None) -> bool:
+    async def save(
+        self,
+        before: WebhookEndpoint,
+        after: WebhookEndpoint,
+        event: OutboxEvent | None = None,
+        session: Session | None = None,
+    ) -> bool:
         """Write a change on condition that nobody else changed the endpoint since it was read.
 
         An event is not written either where too many wait to be published: a document has its limits.
@@ -73,7 +79,7 @@ class WebhookEndpointRepository:
         if event is not None:
             unchanged[f"outbox.{_MOST_UNPUBLISHED - 1}"] = {"$exists": False}
             update["$push"] = {"outbox": outbox_document(event)}
-        result = await self._endpoints.update_one(unchanged, update)
+        result = await self._endpoints.update_one(unchanged, update, session=session)
         return bool(result.matched_count)
 
     async def delete(self, owner_id: str, endpoint_id: str, now: datetime) -> bool:
@@ -83,6 +89,23 @@ class WebhookEndpointRepository:
             {"$set": {"deleted": True, "updated_at": now}, "$unset": {"sealed_secrets": ""}, "$inc": {"version": 1}},
         )
         return bool(result.matched_count)
+
+    async def latest(self, endpoint_id: str) -> WebhookEndpoint | None:
+        """Whoever's endpoint, unless deleted."""
+        return (await self.by_id([endpoint_id])).get(endpoint_id)
+
+    async def fails_since(self, endpoint_id: str, moment: datetime) -> None:
+        """An attempt failed at this moment; the first since the last success counts."""
+        await self._endpoints.update_one(
+            {"_id": endpoint_id, "failing_since": None}, {"$set": {"failing_since": moment}, "$inc": {"version": 1}}
+        )
+
+    async def fails_no_more(self, endpoint_id: str) -> None:
+        """An attempt succeeded."""
+        await self._endpoints.update_one(
+            {"_id": endpoint_id, "failing_since": {"$ne": None}},
+            {"$set": {"failing_since": None}, "$inc": {"version": 1}},
+        )
 
     async def page(self, owner_id: str, *, limit: int, cursor: str | None) -> Page[WebhookEndpoint]:
         """An account's endpoints, newest first. Raises CursorInvalid."""
@@ -113,6 +136,8 @@ def _to_document(endpoint: WebhookEndpoint) -> Document:
         "ordering": endpoint.ordering.value,
         "sealed_secrets": endpoint.sealed_secrets,
         "previous_secret_ends_at": endpoint.previous_secret_ends_at,
+        "disabled_reason": None if endpoint.disabled_reason is None else endpoint.disabled_reason.value,
+        "failing_since": endpoint.failing_since,
         "created_at": endpoint.created_at,
         "updated_at": endpoint.updated_at,
         "sequence": endpoint.sequence,
@@ -121,7 +146,7 @@ def _to_document(endpoint: WebhookEndpoint) -> Document:
 
 
 def _from_document(row: Document) -> WebhookEndpoint:
-    schedule_s = row["retry_schedule_s"]
+    schedule_s, disabled_reason = row["retry_schedule_s"], row.get("disabled_reason")
     return WebhookEndpoint(
         id=row["_id"],
         owner_id=row["owner_id"],
@@ -136,6 +161,8 @@ def _from_document(row: Document) -> WebhookEndpoint:
         ordering=Ordering(row["ordering"]),
         sealed_secrets=bytes(row["sealed_secrets"]),
         previous_secret_ends_at=row["previous_secret_ends_at"],
+        disabled_reason=None if disabled_reason is None else DisabledReason(disabled_reason),
+        failing_since=row.get("failing_since"),
         created_at=row["created_at"],
         updated_at=row["updated_at"],
         sequence=row["sequence"],
