@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from benchmarks.delivery.bodies import TYPE, customer, data_of
 from benchmarks.delivery.targets import Subscriber, Subscribers
-from benchmarks.stack import Stack
+from benchmarks.stack import BenchmarkFailed, Stack
 from core import clock, ids
 from core.database import Database
 from repositories.deliveries import DeliveryRepository
@@ -26,8 +26,11 @@ def fill(stack: Stack, subscribers: Subscribers, count: int) -> None:
 
 
 def add(stack: Stack, subscribers: Subscribers, to: Sequence[Subscriber], count: int) -> None:
-    """Let so many more wait for these."""
+    """Let so many more wait for these. Raises BenchmarkFailed where they do not."""
+    expected = waiting(stack, subscribers) + count
     asyncio.run(_publish(stack, subscribers.server.database, to, count))
+    if waiting(stack, subscribers) != expected:
+        raise BenchmarkFailed("What was to wait for its delivery was not published.")
     # What was written reaches the disk now, and not while something is measured.
     stack.client.admin.command("fsync")
 
@@ -59,6 +62,9 @@ class _Happened(Outbox):
         super().__init__(database["customers"])
         self._owner_ids = itertools.cycle([one.account.id for one in subscribers])
         self._left = count
+
+    async def any_waiting(self, *others: Outbox) -> list[Outbox]:
+        return [self] if self._left else []
 
     async def unpublished(self, limit: int) -> list[Unpublished]:
         batch = [_unpublished(next(self._owner_ids)) for _ in range(min(limit, self._left))]
