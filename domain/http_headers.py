@@ -1,6 +1,7 @@
 """Headers of a request or an answer, as they are kept: bounded, and without the secrets among them."""
 
 from collections.abc import Iterable
+from functools import lru_cache
 from itertools import islice
 
 Headers = tuple[tuple[str, str], ...]
@@ -18,9 +19,11 @@ def kept(headers: Iterable[tuple[str, str]]) -> Headers:
 
 def _text(value: str) -> str:
     """What stands for bytes that are no UTF-8 cannot be stored."""
-    return value[:LONGEST_VALUE].encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    value = value[:LONGEST_VALUE]
+    return value if value.isascii() else value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
+@lru_cache(maxsize=1024)  # the same few names come with every answer
 def _is_secret(name: str) -> bool:
     name = name.lower()
     return name in _SECRET or any(part in name for part in _SECRET_PARTS)

@@ -6,7 +6,8 @@ from datetime import datetime
 
 from core.database import Collection, Document, Pipeline, UpdateOne
 
-_WAITING = {"outbox.0": {"$exists": True}}
+_WAITING: Document = {"outbox.0": {"$exists": True}}
+_LOOK: Pipeline = [{"$match": _WAITING}, {"$sort": {"created_at": 1}}, {"$limit": 1}, {"$project": {"_id": 1}}]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,15 +41,14 @@ class Outbox:
     def __init__(self, collection: Collection):
         self._collection = collection
 
-    async def any_waiting(self, *others: "Outbox") -> list["Outbox"]:
-        """Which of this one and the others have events that wait. One look at all of them: a look at each would be
+    async def anything_waits(self, *others: "Outbox") -> bool:
+        """Whether this one or one of the others has events that wait. One look at all of them: a look at each would be
         most of what an idle worker asks the database."""
         pipeline: Pipeline = [
-            *self._look(),
-            *({"$unionWith": {"coll": other._collection.name, "pipeline": other._look()}} for other in others),
+            *_LOOK,
+            *({"$unionWith": {"coll": other._collection.name, "pipeline": _LOOK}} for other in others),
         ]
-        found = {row["_id"] for row in await self._collection.aggregate(pipeline).to_list(None)}
-        return [outbox for outbox in (self, *others) if outbox._collection.name in found]
+        return bool(await self._collection.aggregate(pipeline).to_list(1))
 
     async def unpublished(self, limit: int) -> list[Unpublished]:
         """Objects with events that wait, the oldest object first: its age, unlike its last change, keeps its place in
@@ -78,11 +78,6 @@ class Outbox:
         ]
         if updates:
             await self._collection.bulk_write(updates, ordered=False)
-
-    def _look(self) -> Pipeline:
-        """The collection's name as `_id`, where an event waits in it."""
-        name = {"$project": {"_id": {"$literal": self._collection.name}}}
-        return [{"$match": _WAITING}, {"$sort": {"created_at": 1}}, {"$limit": 1}, name]
 
 
 def outbox_document(event: OutboxEvent) -> Document:

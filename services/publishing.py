@@ -1,5 +1,6 @@
 """Emptying outboxes: events become visible, and a delivery is made for each target that wants them."""
 
+import asyncio
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -36,20 +37,24 @@ class Publishing:
         self._endpoints = endpoints
         self._signals = signals
 
+    async def anything_waits(self) -> bool:
+        """A cheap look, for those who have no hint."""
+        first, *others = self._outboxes
+        return await first.anything_waits(*others)
+
     async def publish_batch(self) -> int:
         """Publish a batch of each collection's outboxes; how many there were."""
-        first, *others = self._outboxes
-        return sum([await self._publish_from(outbox) for outbox in await first.any_waiting(*others)])
+        batches = await asyncio.gather(*(outbox.unpublished(BATCH) for outbox in self._outboxes))
+        return sum(
+            [await self._publish(outbox, batch) for outbox, batch in zip(self._outboxes, batches, strict=True) if batch]
+        )
 
-    async def _publish_from(self, outbox: Outbox) -> int:
+    async def _publish(self, outbox: Outbox, batch: Sequence[Unpublished]) -> int:
         """Events first, then what is derived from them and the deliveries, and only then are they taken out.
 
         Every id is the same on a second try, so whoever dies in between, or does the same at the same time, does no
         harm.
         """
-        batch = await outbox.unpublished(BATCH)
-        if not batch:
-            return 0
         subscriptions = await self._subscriptions(batch)
         made = [
             publication

@@ -5,6 +5,7 @@ import time
 from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from functools import cache
 from http import HTTPStatus
 from typing import Any
 
@@ -89,7 +90,7 @@ class WebhookSender:
 
     async def post(self, url: str, body: bytes, headers: dict[str, str], *, timeout_s: float = TIMEOUT_S) -> Reply:
         """Send once, within this time as a whole. Never raises for what the target does."""
-        timeout = aiohttp.ClientTimeout(total=min(timeout_s, TIMEOUT_S))
+        timeout = _within(min(timeout_s, TIMEOUT_S))
         watch = _Stopwatch()
         _watch.set(watch)
         try:
@@ -188,6 +189,11 @@ def _error(error: Exception) -> str:
     if isinstance(error, aiohttp.ClientConnectorError) and isinstance(error.os_error, ForbiddenTarget):
         return "target_forbidden"
     return next((code for kind, code in _CODES.items() if isinstance(error, kind)), "request_failed")
+
+
+@cache
+def _within(timeout_s: float) -> aiohttp.ClientTimeout:
+    return aiohttp.ClientTimeout(total=timeout_s)
 
 
 def _checked_socket(address: tuple[Any, ...]) -> socket.socket:

@@ -27,13 +27,13 @@ async def finish(work: Coroutine[Any, Any, T]) -> T:
         raise
 
 
-async def rest(bell: asyncio.Event, timeout_s: float = SWEEP_S) -> None:
-    """Return when the bell rings, or after the time."""
+async def rest(bell: asyncio.Event, timeout_s: float = SWEEP_S) -> bool:
+    """Return when the bell rings, or after the time; whether it rang."""
     try:
         async with asyncio.timeout(timeout_s):
-            await bell.wait()
+            return await bell.wait()
     except TimeoutError:
-        pass
+        return False
 
 
 def seconds_until(moment: datetime | None) -> float:

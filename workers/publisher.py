@@ -9,4 +9,5 @@ async def run(publishing: Publishing, signals: Signals) -> None:
     while True:
         signals.outbox.clear()
         if await finish(publishing.publish_batch()) == 0:
-            await rest(signals.outbox)
+            while not await rest(signals.outbox) and not await publishing.anything_waits():
+                pass

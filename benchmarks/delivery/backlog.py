@@ -63,9 +63,6 @@ class _Happened(Outbox):
         self._owner_ids = itertools.cycle([one.account.id for one in subscribers])
         self._left = count
 
-    async def any_waiting(self, *others: Outbox) -> list[Outbox]:
-        return [self] if self._left else []
-
     async def unpublished(self, limit: int) -> list[Unpublished]:
         batch = [_unpublished(next(self._owner_ids)) for _ in range(min(limit, self._left))]
         self._left -= len(batch)
