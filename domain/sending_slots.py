@@ -28,8 +28,10 @@ class Result(Enum):
 
 @dataclass(slots=True)
 class _Target:
-    most: int
-    """How many may be under way; between 1 and the target's own limit."""
+    limit: int
+    """How many the target itself allows."""
+    most: int = 1
+    """How many may be under way; between 1 and the limit."""
     trusted: bool = False
     began_at_s: list[float] = field(default_factory=list)
     """When each attempt that is under way began, oldest first."""
@@ -41,9 +43,8 @@ class _Target:
 class SendingSlots:
     """Counts what is under way. Times are seconds of any one clock that never goes back."""
 
-    def __init__(self, slots: int, limit: int):
+    def __init__(self, slots: int):
         self._slots = slots
-        self._limit = limit
         self._targets: dict[str, _Target] = {}
         self._turn = 0
 
@@ -64,7 +65,8 @@ class SendingSlots:
                 target = self._targets.get(name)
                 trusted = target is not None and target.trusted_at(now_s)
                 under_way = room.get(name, 0) + (len(target.began_at_s) if target else 0)
-                if under_way >= (target.most if target else 1) or (not trusted and free_untrusted <= 0):
+                most = min(target.most, target.limit) if target else 1
+                if under_way >= most or (not trusted and free_untrusted <= 0):
                     continue
                 room[name] = room.get(name, 0) + 1
                 self._turn += 1
@@ -76,11 +78,13 @@ class SendingSlots:
             candidates = still
         return room
 
-    def begin(self, name: str, now_s: float) -> None:
-        """An attempt begins."""
+    def begin(self, name: str, now_s: float, limit: int) -> None:
+        """An attempt begins, to a target that allows so many at once."""
         if len(self._targets) > MOST_REMEMBERED:
             self._targets = {known: target for known, target in self._targets.items() if target.began_at_s}
-        self._targets.setdefault(name, _Target(most=1)).began_at_s.append(now_s)
+        target = self._targets.setdefault(name, _Target(limit))
+        target.limit = limit
+        target.began_at_s.append(now_s)
 
     def end(self, name: str, began_at_s: float, now_s: float, result: Result | None) -> None:
         """The attempt that began then has ended; None where nothing was learned of the target."""
@@ -90,6 +94,6 @@ class SendingSlots:
             return
         target.trusted = result is Result.SUCCESS and now_s - began_at_s <= SLOW_S
         if target.trusted:
-            target.most = min(target.most + 1, self._limit)
+            target.most = min(target.most + 1, target.limit)
         elif result is Result.OVERLOAD:
             target.most = max(target.most // 2, 1)

@@ -1,18 +1,30 @@
 """Webhook endpoints: where an account's events are sent, which of them, and how."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 EVERYTHING = "*"
 TEST_EVENT = "webhook.test"
 """Goes to the endpoint that it is asked of and to no other, whatever they subscribe to."""
+DISABLED_EVENT = "webhook.disabled"
+LONGEST_FAILING = timedelta(days=5)
+"""An endpoint to which nothing has come through for so long is disabled."""
 
 
 class EndpointStatus(StrEnum):
     ENABLED = "enabled"
     DISABLED = "disabled"
+
+
+class DisabledReason(StrEnum):
+    """Why the service has disabled an endpoint, where its owner did not."""
+
+    GONE = "gone"
+    """It answered 410."""
+    FAILING = "failing"
+    """Nothing has come through for five days."""
 
 
 class Ordering(StrEnum):
@@ -45,6 +57,9 @@ class WebhookEndpoint:
     ordering: Ordering = Ordering.NONE
     previous_secret_ends_at: datetime | None = None
     """Until when the secret before the current one signs as well."""
+    disabled_reason: DisabledReason | None = None
+    failing_since: datetime | None = None
+    """When the first attempt after the last success failed."""
     sequence: int = 0
     """The number of the latest event of its own. These are numbered without gaps."""
     version: int = 1
@@ -55,3 +70,19 @@ def wants(events: Iterable[str], event_type: str) -> bool:
     """Whether who subscribes to these is sent an event of this type."""
     kind = event_type.partition(".")[0]
     return not {EVERYTHING, f"{kind}.*", event_type}.isdisjoint(events)
+
+
+def failing_too_long(endpoint: WebhookEndpoint, now: datetime) -> bool:
+    return endpoint.failing_since is not None and now - endpoint.failing_since >= LONGEST_FAILING
+
+
+def disable(endpoint: WebhookEndpoint, reason: DisabledReason, now: datetime) -> WebhookEndpoint:
+    """The endpoint as the service disables it, which is an event of its own."""
+    return replace(
+        endpoint,
+        status=EndpointStatus.DISABLED,
+        disabled_reason=reason,
+        updated_at=now,
+        sequence=endpoint.sequence + 1,
+        version=endpoint.version + 1,
+    )

@@ -1,14 +1,14 @@
 """Deliveries: one event to one target, with every attempt that was made. Leased work, target by target."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
 
 from core import ids
 from core.coalesce import Coalescer
-from core.database import ASCENDING, Database, Document, UpdateOne, insert_missing
+from core.database import ASCENDING, Database, Document, Pipeline, UpdateOne, insert_missing
+from domain.attempts import Attempt
 from repositories import leases
 
 
@@ -16,6 +16,22 @@ class DeliveryState(StrEnum):
     PENDING = "pending"
     DELIVERED = "delivered"
     DEAD = "dead"
+
+
+class DeadReason(StrEnum):
+    """Why nobody tries any more."""
+
+    ATTEMPTS_EXHAUSTED = "attempts_exhausted"
+    RECEIVER_GONE = "receiver_gone"
+    """It answered 410."""
+    UNSENDABLE = "unsendable"
+    """The address is forbidden, or the URL none that can be dialled: the attempt's error says which."""
+    ENDPOINT_DISABLED = "endpoint_disabled"
+    ENDPOINT_DELETED = "endpoint_deleted"
+    ENDPOINT_GONE = "endpoint_gone"
+    """Published, or tried again, while its endpoint was being disabled or deleted."""
+    EVENT_GONE = "event_gone"
+    """Older than the events that are kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +45,9 @@ class NewDelivery:
     url: str
     """Of an endpoint: what it was when the event was published. It is sent to what it is then."""
     due_at: datetime
+    stream_id: str
+    """What numbers the event: an endpoint that asks for order is sent one of a stream at a time."""
+    sequence: int
     endpoint_id: str | None = None
 
 
@@ -41,18 +60,6 @@ class LeasedDelivery:
     url: str
     failures: int
     token: str
-    endpoint_id: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """One attempt: when, how long, and what came back (a status, or the error that kept it from coming)."""
-
-    at: datetime
-    duration_ms: int
-    status: int | None
-    error: str | None
-    response: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +71,10 @@ class Outcome:
     attempt: Attempt
     state: DeliveryState
     due_at: datetime | None = None
+    dead_reason: DeadReason | None = None
 
 
+_PENDING = {"state": DeliveryState.PENDING.value}
 _DEAD = {"state": DeliveryState.DEAD.value}
 _BURIED_AT_ONCE = 1000
 
@@ -92,22 +101,42 @@ class DeliveryRepository:
                     "attempts": [],
                     "created_at": one.due_at,
                     "due_at": one.due_at,
+                    "stream_id": one.stream_id,
+                    "sequence": one.sequence,
                     **({} if one.endpoint_id is None else {"endpoint_id": one.endpoint_id}),
                 }
                 for one in deliveries
             ],
         )
 
-    async def waiting_targets(self) -> list[str]:
-        """Every target that something waits for, read from the index alone (a DISTINCT_SCAN)."""
-        return list(await self._deliveries.distinct("target", {"state": DeliveryState.PENDING.value}))
+    async def first_due(self) -> dict[str, datetime]:
+        """By target that something waits for: when the first of it is due, read from the index alone.
 
-    async def lease_due(self, room: dict[str, int], now: datetime, *, lease_s: int) -> list[LeasedDelivery]:
-        """Lease what is due, at most as many for each target as it has room for, the longest due first."""
+        (A DISTINCT_SCAN: one step of the index for each target, however much waits for it.)
+        """
+        pipeline: Pipeline = [
+            {"$match": _PENDING},
+            {"$sort": {"state": 1, "target": 1, "due_at": 1}},
+            {"$group": {"_id": "$target", "due_at": {"$first": "$due_at"}}},
+        ]
+        rows = await self._deliveries.aggregate(pipeline, hint="work").to_list(None)
+        return {row["_id"]: row["due_at"] for row in rows}
+
+    async def lease_due(
+        self, room: Mapping[str, int], ordered: Collection[str], now: datetime, *, lease_s: int
+    ) -> list[LeasedDelivery]:
+        """Lease what is due, at most as many for each target as it has room for, the longest due first.
+
+        For targets that are `ordered` only the first that waits of each stream, so that one of a stream is under way
+        at a time and they go as they are numbered.
+        """
         if not room:
             return []
-        due: Document = {"state": DeliveryState.PENDING.value, "due_at": {"$lte": now}}
-        first, *others = (_candidates(target, due, count) for target, count in room.items())
+        due: Document = {**_PENDING, "due_at": {"$lte": now}}
+        first, *others = (
+            _heads(target, now, count) if target in ordered else _candidates(target, due, count)
+            for target, count in room.items()
+        )
         # One round trip for all targets; each branch is a bounded scan of its own part of the index.
         pipeline = [*first, *({"$unionWith": {"coll": "deliveries", "pipeline": other}} for other in others)]
         candidates = [row["_id"] for row in await self._deliveries.aggregate(pipeline).to_list(None)]
@@ -121,15 +150,14 @@ class DeliveryRepository:
                 row["url"],
                 row["failures"],
                 row["lease_token"],
-                row.get("endpoint_id"),
             )
             for row in taken
         ]
 
-    async def next_due_at(self, targets: list[str]) -> datetime | None:
+    async def next_due_at(self, targets: Sequence[str]) -> datetime | None:
         """When the next delivery to one of these targets is due that nobody holds (one bounded scan a target)."""
         row = await self._deliveries.find_one(
-            {"state": DeliveryState.PENDING.value, "target": {"$in": targets}, **leases.FREE},
+            {**_PENDING, "target": {"$in": list(targets)}, **leases.FREE},
             {"due_at": 1},
             sort=[("due_at", ASCENDING)],
         )
@@ -143,19 +171,19 @@ class DeliveryRepository:
         """End these leases without an attempt."""
         await leases.release(self._deliveries, [(one.id, one.token) for one in leased])
 
-    async def bury(self, leased: Sequence[LeasedDelivery], reason: str) -> None:
+    async def bury(self, leased: Sequence[LeasedDelivery], reason: DeadReason) -> None:
         """Make dead letters of what is leased, without an attempt, while the leases' tokens stand."""
         if leased:
-            update = {"$set": {**_DEAD, "dead_reason": reason}, "$unset": leases.RELEASE}
+            update = {"$set": {**_DEAD, "dead_reason": reason.value}, "$unset": leases.RELEASE}
             updates = [UpdateOne({"_id": one.id, "lease_token": one.token}, update) for one in leased]
             await self._deliveries.bulk_write(updates, ordered=False)
 
-    async def bury_waiting(self, target: str, reason: str) -> None:
+    async def bury_waiting(self, target: str, reason: DeadReason) -> None:
         """Make dead letters of all that waits for a target. What is under way just now may still arrive."""
-        waiting: Document = {"state": DeliveryState.PENDING.value, "target": target}
+        waiting: Document = {**_PENDING, "target": target}
         while rows := await self._deliveries.find(waiting, {"_id": 1}).limit(_BURIED_AT_ONCE).to_list(None):
-            some = {"_id": {"$in": [row["_id"] for row in rows]}, "state": DeliveryState.PENDING.value}
-            await self._deliveries.update_many(some, {"$set": {**_DEAD, "dead_reason": reason}})
+            some = {"_id": {"$in": [row["_id"] for row in rows]}, **_PENDING}
+            await self._deliveries.update_many(some, {"$set": {**_DEAD, "dead_reason": reason.value}})
 
     async def count_by_state(self) -> dict[str, int]:
         rows = await self._deliveries.aggregate([{"$group": {"_id": "$state", "count": {"$sum": 1}}}]).to_list(None)
@@ -172,7 +200,7 @@ def endpoint_delivery_id(event_id: str, endpoint_id: str) -> str:
     return ids.derived("dlv", event_id, endpoint_id, "0")
 
 
-def _candidates(target: str, due: Document, count: int) -> list[dict[str, Any]]:
+def _candidates(target: str, due: Document, count: int) -> Pipeline:
     return [
         {"$match": {**due, "target": target, **leases.FREE}},
         {"$sort": {"due_at": 1}},
@@ -181,24 +209,47 @@ def _candidates(target: str, due: Document, count: int) -> list[dict[str, Any]]:
     ]
 
 
+def _heads(target: str, now: datetime, count: int) -> Pipeline:
+    """The first of each stream, where that is due and free. (A DISTINCT_SCAN: one step for each stream.)"""
+    first = {name: {"$first": f"${name}"} for name in ("due_at", "lease_until")}
+    return [
+        {"$match": {**_PENDING, "target": target}},
+        {"$sort": {"state": 1, "target": 1, "stream_id": 1, "sequence": 1}},
+        {"$group": {"_id": "$stream_id", "head": {"$first": "$_id"}, **first}},
+        {"$match": {"due_at": {"$lte": now}, **leases.FREE}},
+        {"$sort": {"due_at": 1}},
+        {"$limit": count},
+        {"$project": {"_id": "$head"}},
+    ]
+
+
 def _recorded(outcome: Outcome) -> UpdateOne:
-    attempt = outcome.attempt
     update: Document = {
         "$set": {"state": outcome.state.value},
-        "$push": {
-            "attempts": {
-                "at": attempt.at,
-                "duration_ms": attempt.duration_ms,
-                "status": attempt.status,
-                "error": attempt.error,
-                "response": attempt.response,
-            }
-        },
-        # A reason stands there where its endpoint was disabled while the attempt was under way.
-        "$unset": {**leases.RELEASE, "dead_reason": ""},
+        "$push": {"attempts": _attempt_document(outcome.attempt)},
+        "$unset": dict(leases.RELEASE),
     }
-    if outcome.state is not DeliveryState.DELIVERED:
-        update["$inc"] = {"failures": 1}
     if outcome.due_at is not None:
         update["$set"]["due_at"] = outcome.due_at
+    if outcome.dead_reason is not None:
+        update["$set"]["dead_reason"] = outcome.dead_reason.value
+    else:
+        # One stands there where its endpoint was disabled while the attempt was under way.
+        update["$unset"]["dead_reason"] = ""
+    if outcome.state is not DeliveryState.DELIVERED:
+        update["$inc"] = {"failures": 1}
     return UpdateOne({"_id": outcome.delivery_id, "lease_token": outcome.token}, update)
+
+
+def _attempt_document(attempt: Attempt) -> Document:
+    return {
+        "at": attempt.at,
+        "duration_ms": attempt.duration_ms,
+        "phases": asdict(attempt.phases),
+        "status": attempt.status,
+        "error": attempt.error,
+        # Pairs, because names of others' choosing have no place among field names, and may occur twice.
+        "request_headers": attempt.request_headers,
+        "response_headers": attempt.response_headers,
+        "response": attempt.response,
+    }

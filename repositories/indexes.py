@@ -112,6 +112,12 @@ INDEXES: dict[str, list[IndexModel]] = {
             name="work",
             partialFilterExpression={"state": "pending"},
         ),
+        # For endpoints that ask for order: the first of each stream.
+        IndexModel(
+            [("state", ASCENDING), ("target", ASCENDING), ("stream_id", ASCENDING), ("sequence", ASCENDING)],
+            name="heads",
+            partialFilterExpression={"state": "pending"},
+        ),
         IndexModel("event_id", name="event"),
     ],
     "webhook_endpoints": [

@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from core.database import Collection, Document, UpdateOne
+from core.database import Collection, Document, Pipeline, UpdateOne
+
+_WAITING = {"outbox.0": {"$exists": True}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +40,21 @@ class Outbox:
     def __init__(self, collection: Collection):
         self._collection = collection
 
+    async def any_waiting(self, *others: "Outbox") -> list["Outbox"]:
+        """Which of this one and the others have events that wait. One look at all of them: a look at each would be
+        most of what an idle worker asks the database."""
+        pipeline: Pipeline = [
+            *self._look(),
+            *({"$unionWith": {"coll": other._collection.name, "pipeline": other._look()}} for other in others),
+        ]
+        found = {row["_id"] for row in await self._collection.aggregate(pipeline).to_list(None)}
+        return [outbox for outbox in (self, *others) if outbox._collection.name in found]
+
     async def unpublished(self, limit: int) -> list[Unpublished]:
         """Objects with events that wait, the oldest object first: its age, unlike its last change, keeps its place in
         the index however often it changes."""
         rows = (
-            self._collection.find({"outbox.0": {"$exists": True}}, {"outbox": 1, "owner_id": 1, "webhook_url": 1})
+            self._collection.find(_WAITING, {"outbox": 1, "owner_id": 1, "webhook_url": 1})
             .sort("created_at", 1)
             .limit(limit)
         )
@@ -66,6 +78,11 @@ class Outbox:
         ]
         if updates:
             await self._collection.bulk_write(updates, ordered=False)
+
+    def _look(self) -> Pipeline:
+        """The collection's name as `_id`, where an event waits in it."""
+        name = {"$project": {"_id": {"$literal": self._collection.name}}}
+        return [{"$match": _WAITING}, {"$sort": {"created_at": 1}}, {"$limit": 1}, name]
 
 
 def outbox_document(event: OutboxEvent) -> Document:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from core.database import Database, Document
-from domain.webhook_endpoints import EndpointStatus, Ordering, WebhookEndpoint
+from domain.webhook_endpoints import DisabledReason, EndpointStatus, Ordering, WebhookEndpoint
 from repositories.outbox import Outbox, OutboxEvent, outbox_document
 from repositories.pages import Page, Sort, read_page
 
@@ -84,6 +84,23 @@ class WebhookEndpointRepository:
         )
         return bool(result.matched_count)
 
+    async def latest(self, endpoint_id: str) -> WebhookEndpoint | None:
+        """Whoever's endpoint, unless deleted."""
+        return (await self.by_id([endpoint_id])).get(endpoint_id)
+
+    async def fails_since(self, endpoint_id: str, moment: datetime) -> None:
+        """An attempt failed at this moment; the first since the last success counts."""
+        await self._endpoints.update_one(
+            {"_id": endpoint_id, "failing_since": None}, {"$set": {"failing_since": moment}, "$inc": {"version": 1}}
+        )
+
+    async def fails_no_more(self, endpoint_id: str) -> None:
+        """An attempt succeeded."""
+        await self._endpoints.update_one(
+            {"_id": endpoint_id, "failing_since": {"$ne": None}},
+            {"$set": {"failing_since": None}, "$inc": {"version": 1}},
+        )
+
     async def page(self, owner_id: str, *, limit: int, cursor: str | None) -> Page[WebhookEndpoint]:
         """An account's endpoints, newest first. Raises CursorInvalid."""
         return await read_page(
@@ -113,6 +130,8 @@ def _to_document(endpoint: WebhookEndpoint) -> Document:
         "ordering": endpoint.ordering.value,
         "sealed_secrets": endpoint.sealed_secrets,
         "previous_secret_ends_at": endpoint.previous_secret_ends_at,
+        "disabled_reason": None if endpoint.disabled_reason is None else endpoint.disabled_reason.value,
+        "failing_since": endpoint.failing_since,
         "created_at": endpoint.created_at,
         "updated_at": endpoint.updated_at,
         "sequence": endpoint.sequence,
@@ -121,7 +140,7 @@ def _to_document(endpoint: WebhookEndpoint) -> Document:
 
 
 def _from_document(row: Document) -> WebhookEndpoint:
-    schedule_s = row["retry_schedule_s"]
+    schedule_s, disabled_reason = row["retry_schedule_s"], row.get("disabled_reason")
     return WebhookEndpoint(
         id=row["_id"],
         owner_id=row["owner_id"],
@@ -136,6 +155,8 @@ def _from_document(row: Document) -> WebhookEndpoint:
         ordering=Ordering(row["ordering"]),
         sealed_secrets=bytes(row["sealed_secrets"]),
         previous_secret_ends_at=row["previous_secret_ends_at"],
+        disabled_reason=None if disabled_reason is None else DisabledReason(disabled_reason),
+        failing_since=row.get("failing_since"),
         created_at=row["created_at"],
         updated_at=row["updated_at"],
         sequence=row["sequence"],

@@ -13,7 +13,7 @@ from domain.bank_scenarios import DO_NOT_HONOUR, INSUFFICIENT_FUNDS
 from domain.cards import Brand, StoredCard
 from domain.customers import Customer
 from domain.payments import CaptureMethod, Change, Payment, Status
-from domain.webhook_endpoints import TEST_EVENT, WebhookEndpoint
+from domain.webhook_endpoints import DISABLED_EVENT, TEST_EVENT, DisabledReason, WebhookEndpoint, disable
 from schemas.customers import customer_view
 from schemas.events import EVENT_TYPES, event_body
 from schemas.payments import payment_view
@@ -130,6 +130,8 @@ def _told() -> Iterator[_Told]:
     for one in _customer_changes():
         yield _Told(one.event_type, one.customer.updated_at, customer_view(one.customer))
     yield _Told(TEST_EVENT, _after(60), webhook_endpoint_view(_ENDPOINT))
+    ended = disable(_ENDPOINT, DisabledReason.FAILING, _after(5 * 24 * 3600))
+    yield _Told(DISABLED_EVENT, ended.updated_at, webhook_endpoint_view(ended))
 
 
 def _examples() -> dict[str, Any]:

@@ -31,6 +31,7 @@ EVENT_TYPES: Final[Mapping[str, str]] = {
     "customer.created": "A customer was made.",
     "customer.updated": "Something of a customer changed.",
     "customer.deleted": "A customer was deleted.",
+    "webhook.disabled": "The service disabled a webhook endpoint; its `disabledReason` says why.",
     "webhook.test": "Asked for at a webhook endpoint, and sent to that one alone.",
 }
 """Every type that is emitted, and when. A test holds that each occurs and that no other does."""
@@ -70,8 +71,8 @@ class CustomerEventOut(EventOut):
     data: CustomerOut
 
 
-class WebhookTestEventOut(EventOut):
-    """A test of a webhook endpoint, which is shown as it was then."""
+class WebhookEndpointEventOut(EventOut):
+    """An event of a webhook endpoint, which is shown as it was right after it."""
 
     event: str = Field(examples=["webhook.test"])
     type: str = Field(description="The same as `event`, under Standard Webhooks' name", examples=["webhook.test"])
@@ -82,7 +83,7 @@ _MODELS: Final[Mapping[str, type[EventOut]]] = {
     "payment": PaymentEventOut,
     "refund": RefundEventOut,
     "customer": CustomerEventOut,
-    "webhook": WebhookTestEventOut,
+    "webhook": WebhookEndpointEventOut,
 }
 _NAMES = ("event", "type")
 """The two fields that name the type."""

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from pydantic import ConfigDict, Field
 from pydantic.config import JsonDict
 
-from domain.webhook_endpoints import EndpointStatus, Ordering, WebhookEndpoint
+from domain.webhook_endpoints import DisabledReason, EndpointStatus, Ordering, WebhookEndpoint
 from schemas.common import HttpUrl, Metadata, Moment, RequestModel, ResponseModel, example
 
 MAX_OVERLAP_DAYS = 7
@@ -34,7 +34,10 @@ Timeout = Annotated[
     int, Field(ge=1, le=15, strict=True, examples=[10], description="Seconds for a whole attempt, from DNS to the end")
 ]
 MaxInFlight = Annotated[
-    int, Field(ge=1, le=64, strict=True, examples=[4], description="How many requests may be under way at once")
+    int,
+    Field(
+        ge=1, le=64, strict=True, examples=[4], description="How many requests of one worker may be under way at once"
+    ),
 ]
 OrderingChoice = Annotated[
     Ordering, Field(examples=["none"], description="`object`: the events of one object are sent one after the other")
@@ -100,6 +103,9 @@ class WebhookEndpointOut(ResponseModel):
     timeout: int
     max_in_flight: int
     ordering: Ordering
+    disabled_reason: DisabledReason | None = Field(
+        description="Why the service disabled it: `gone` after a 410, `failing` after five days without a success"
+    )
     created_at: Moment
     updated_at: Moment
 
@@ -145,6 +151,7 @@ def webhook_endpoint_out(endpoint: WebhookEndpoint) -> WebhookEndpointOut:
         timeout=endpoint.timeout_s,
         max_in_flight=endpoint.max_in_flight,
         ordering=endpoint.ordering,
+        disabled_reason=endpoint.disabled_reason,
         created_at=endpoint.created_at,
         updated_at=endpoint.updated_at,
     )

@@ -1,25 +1,30 @@
 """Delivering webhooks: leasing what is due, signing, sending, and writing down what became of it."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+import logging
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 from core import clock
-from core.crypto import Sealer
-from domain import retry, signing
+from core.crypto import CannotDecrypt, Sealer
+from domain import retry
+from domain.attempts import Attempt
 from domain.sending_slots import Result
-from domain.webhook_endpoints import EndpointStatus, WebhookEndpoint
+from domain.webhook_endpoints import EndpointStatus, Ordering, WebhookEndpoint
 from repositories.accounts import AccountRepository
-from repositories.deliveries import Attempt, DeliveryRepository, DeliveryState, LeasedDelivery, Outcome
+from repositories.deliveries import DeadReason, DeliveryRepository, DeliveryState, LeasedDelivery, Outcome
 from repositories.events import EventRepository
 from repositories.webhook_endpoints import WebhookEndpointRepository
 from services.accounts import webhook_secret_purpose
+from services.endpoint_health import EndpointHealth
 from services.endpoint_secrets import EndpointSecrets
+from services.parcels import Destination, Parcel
 from services.webhook_sender import TIMEOUT_S, Reply, WebhookSender
 
 LEASE_S = 20
 """An attempt's time limit and five seconds to write down its outcome: a living worker never loses its lease."""
-USER_AGENT = "MockPSP-Webhooks/1.0"
+URL_LIMIT = 8
+"""How many may be under way at once to the origin of payments' own URLs. An endpoint has a limit of its own."""
+_LOG = logging.getLogger(__name__)
 
 
 class Delivery:
@@ -29,6 +34,7 @@ class Delivery:
         events: EventRepository,
         accounts: AccountRepository,
         endpoints: WebhookEndpointRepository,
+        health: EndpointHealth,
         sender: WebhookSender,
         sealer: Sealer,
         schedule_s: Sequence[float],
@@ -37,115 +43,124 @@ class Delivery:
         self._events = events
         self._accounts = accounts
         self._endpoints = endpoints
+        self._health = health
         self._sender = sender
         self._sealer = sealer
         self._endpoint_secrets = EndpointSecrets(sealer)
         self._schedule_s = schedule_s
 
-    async def waiting_targets(self) -> list[str]:
-        return await self._deliveries.waiting_targets()
+    async def first_due(self) -> dict[str, datetime]:
+        """By target that anything waits for: when the first of it is due. (Somebody may be at it just now.)"""
+        return await self._deliveries.first_due()
 
-    async def next_due_at(self, targets: list[str]) -> datetime | None:
+    async def next_due_at(self, targets: Sequence[str]) -> datetime | None:
+        """When the next that nobody is at is due for one of these targets."""
         return await self._deliveries.next_due_at(targets)
 
-    async def lease(self, room: dict[str, int]) -> list["Parcel"]:
+    async def endpoints(self, targets: Sequence[str]) -> dict[str, WebhookEndpoint | None]:
+        """By target: its endpoint as it is now, None for the origin of payments' own URLs.
+
+        What waits for an endpoint that takes nothing any more becomes dead letters: it was published, or tried again,
+        while the endpoint was being disabled or deleted.
+        """
+        of_endpoints = [target for target in targets if "://" not in target]
+        found = await self._endpoints.by_id(of_endpoints)
+        enabled = {name: one for name, one in found.items() if one.status is EndpointStatus.ENABLED}
+        for target in of_endpoints:
+            if target not in enabled:
+                await self._deliveries.bury_waiting(target, DeadReason.ENDPOINT_GONE)
+        return {target: enabled.get(target) for target in targets if "://" in target or target in enabled}
+
+    async def lease(self, room: Mapping[str, int], endpoints: Mapping[str, WebhookEndpoint | None]) -> list[Parcel]:
         """Lease due deliveries, at most as many for each target as it has room for, ready to be sent."""
-        leased = await self._deliveries.lease_due(room, clock.now(), lease_s=LEASE_S)
+        ordered = {target for target, one in endpoints.items() if one and one.ordering is Ordering.OBJECT}
+        leased = await self._deliveries.lease_due(room, ordered, clock.now(), lease_s=LEASE_S)
         if not leased:
             return []
         bodies = await self._events.bodies([one.event_id for one in leased])
-        destinations = await self._destinations(leased)
-        # Published or tried again while its endpoint was being disabled or deleted.
-        await self._deliveries.bury([one for one in leased if one.id not in destinations], "endpoint_gone")
-        return [Parcel(one, bodies[one.event_id], destinations[one.id]) for one in leased if one.id in destinations]
+        destinations = await self._destinations(leased, endpoints)
+        if forgotten := [one for one in leased if one.event_id not in bodies]:
+            await self._deliveries.bury(forgotten, DeadReason.EVENT_GONE)
+        return [
+            Parcel(one, bodies[one.event_id], destination)
+            for one, destination in zip(leased, destinations, strict=True)
+            if one.event_id in bodies
+        ]
 
-    async def give_back(self, parcels: list["Parcel"]) -> None:
+    async def give_back(self, parcels: Sequence[Parcel]) -> None:
         """End the leases of what was not attempted to the end, so that another worker need not wait for them."""
         await self._deliveries.give_back([parcel.delivery for parcel in parcels])
 
-    async def attempt(self, parcel: "Parcel") -> Result:
+    async def attempt(self, parcel: Parcel) -> Result:
         """Send once and record it; what that says of the target. Stopped in between, the lease ends and another worker
         sends the same again."""
         started_at = clock.now()
         destination = parcel.destination
-        reply = await self._sender.post(
-            destination.url, parcel.body, parcel.headers(started_at), timeout_s=destination.timeout_s
-        )
-        await self._deliveries.record(self._outcome(parcel, started_at, reply))
+        if destination.secrets:
+            headers = parcel.headers(started_at)
+            reply = await self._sender.post(destination.url, parcel.body, headers, timeout_s=destination.timeout_s)
+        else:
+            headers, reply = {}, Reply(error="secret_unreadable")
+        await self._deliveries.record(self._outcome(parcel, started_at, headers, reply))
+        if destination.endpoint is not None and reply.success:
+            await self._health.succeeded(destination.endpoint)
+        elif destination.endpoint is not None:
+            await self._health.failed(destination.endpoint, started_at, gone=reply.gone)
         if reply.success:
             return Result.SUCCESS
         return Result.OVERLOAD if reply.overloaded else Result.FAILURE
 
-    async def _destinations(self, leased: Sequence[LeasedDelivery]) -> dict[str, "Destination"]:
-        """By delivery: where it goes and how, as it is now. Those whose endpoint takes nothing any more have none."""
-        endpoints = await self._endpoints.by_id([one.endpoint_id for one in leased if one.endpoint_id is not None])
-        of_endpoint = {
-            endpoint_id: self._to_endpoint(endpoint)
-            for endpoint_id, endpoint in endpoints.items()
-            if endpoint.status is EndpointStatus.ENABLED
-        }
-        to_urls = [one for one in leased if one.endpoint_id is None]
-        secrets = await self._account_secrets([one.owner_id for one in to_urls])
-        return {
-            **{one.id: Destination(one.url, (secrets[one.owner_id],), TIMEOUT_S, self._schedule_s) for one in to_urls},
-            **{one.id: of_endpoint[one.endpoint_id] for one in leased if one.endpoint_id in of_endpoint},
-        }
+    async def _destinations(
+        self, leased: Sequence[LeasedDelivery], endpoints: Mapping[str, WebhookEndpoint | None]
+    ) -> list[Destination]:
+        """For each, in their order."""
+        of_endpoints = {target: self._to_endpoint(one) for target, one in endpoints.items() if one is not None}
+        secrets = await self._account_secrets([one.owner_id for one in leased if one.target not in of_endpoints])
+        return [
+            of_endpoints.get(one.target)
+            or Destination(one.url, secrets.get(one.owner_id, ()), TIMEOUT_S, self._schedule_s, URL_LIMIT)
+            for one in leased
+        ]
 
-    async def _account_secrets(self, owner_ids: Sequence[str]) -> dict[str, str]:
+    async def _account_secrets(self, owner_ids: Sequence[str]) -> dict[str, tuple[str, ...]]:
         sealed = await self._accounts.sealed_webhook_secrets(list(set(owner_ids))) if owner_ids else {}
-        return {
-            owner_id: self._sealer.open(value, webhook_secret_purpose(owner_id)).decode()
-            for owner_id, value in sealed.items()
-        }
+        secrets: dict[str, tuple[str, ...]] = {}
+        for owner_id, value in sealed.items():
+            try:
+                secrets[owner_id] = (self._sealer.open(value, webhook_secret_purpose(owner_id)).decode(),)
+            except CannotDecrypt:
+                _LOG.warning("the webhook secret of %s cannot be opened with any key of ENCRYPTION_KEY", owner_id)
+        return secrets
 
-    def _to_endpoint(self, endpoint: WebhookEndpoint) -> "Destination":
+    def _to_endpoint(self, endpoint: WebhookEndpoint) -> Destination:
         schedule_s = self._schedule_s if endpoint.retry_schedule_s is None else endpoint.retry_schedule_s
-        secrets = self._endpoint_secrets.live(endpoint, clock.now())
-        return Destination(endpoint.url, secrets, endpoint.timeout_s, schedule_s)
+        try:
+            secrets = self._endpoint_secrets.live(endpoint, clock.now())
+        except CannotDecrypt:
+            _LOG.warning("the secret of %s cannot be opened with any key of ENCRYPTION_KEY", endpoint.id)
+            secrets = ()
+        return Destination(endpoint.url, secrets, endpoint.timeout_s, schedule_s, endpoint.max_in_flight, endpoint)
 
-    def _outcome(self, parcel: "Parcel", started_at: datetime, reply: Reply) -> Outcome:
+    def _outcome(self, parcel: Parcel, started_at: datetime, headers: Mapping[str, str], reply: Reply) -> Outcome:
         delivery = parcel.delivery
-        attempt = Attempt(started_at, reply.duration_ms, reply.status, reply.error, reply.text)
+        attempt = Attempt(
+            at=started_at,
+            duration_ms=reply.duration_ms,
+            phases=reply.phases,
+            status=reply.status,
+            error=reply.error,
+            request_headers=tuple(headers.items()),
+            response_headers=reply.headers,
+            response=reply.text,
+        )
         if reply.success:
             return Outcome(delivery.id, delivery.token, attempt, DeliveryState.DELIVERED)
-        delay_s = None if reply.permanent else retry.delay_s(parcel.destination.schedule_s, delivery.failures + 1)
+        if reply.permanent:
+            reason = DeadReason.RECEIVER_GONE if reply.gone else DeadReason.UNSENDABLE
+            return Outcome(delivery.id, delivery.token, attempt, DeliveryState.DEAD, dead_reason=reason)
+        delay_s = retry.delay_s(parcel.destination.schedule_s, delivery.failures + 1)
         if delay_s is None:
-            return Outcome(delivery.id, delivery.token, attempt, DeliveryState.DEAD)
-        delay_s = max(delay_s, reply.retry_after_s or 0.0)
-        due_at = clock.now() + timedelta(seconds=delay_s)
+            reason = DeadReason.ATTEMPTS_EXHAUSTED
+            return Outcome(delivery.id, delivery.token, attempt, DeliveryState.DEAD, dead_reason=reason)
+        due_at = clock.now() + timedelta(seconds=max(delay_s, reply.retry_after_s or 0.0))
         return Outcome(delivery.id, delivery.token, attempt, DeliveryState.PENDING, due_at)
-
-
-@dataclass(frozen=True, slots=True)
-class Destination:
-    """Where a delivery goes, and how."""
-
-    url: str
-    secrets: tuple[str, ...] = field(repr=False)
-    """Newest first; two while a rotation overlaps."""
-    timeout_s: float
-    schedule_s: Sequence[float]
-
-
-class Parcel:
-    """A leased delivery with all that is needed to send it."""
-
-    def __init__(self, delivery: LeasedDelivery, body: bytes, destination: Destination):
-        self.delivery = delivery
-        self.body = body
-        self.destination = destination
-
-    def headers(self, sent_at: datetime) -> dict[str, str]:
-        timestamp_s = int(sent_at.timestamp())
-        event_id, secrets = self.delivery.event_id, self.destination.secrets
-        return {
-            "Content-Type": "application/json",
-            "User-Agent": USER_AGENT,
-            "webhook-id": event_id,
-            "webhook-timestamp": str(timestamp_s),
-            "webhook-signature": " ".join(
-                [signing.standard_signature(secret, event_id, timestamp_s, self.body) for secret in secrets]
-            ),
-            # It has room for one only: receivers know the old secret until they are given the new one.
-            "X-Signature": signing.plain_signature(secrets[-1], self.body),
-        }

@@ -35,6 +35,7 @@ from services.charging import Charging
 from services.customers import Customers
 from services.dashboard import Dashboards
 from services.delivery import Delivery
+from services.endpoint_health import EndpointHealth
 from services.endpoint_secrets import EndpointSecrets
 from services.events import Events
 from services.funding import Funding
@@ -140,6 +141,7 @@ async def open_psp(settings: Settings, *, is_worker: bool) -> AsyncIterator[Psp]
                 event_rows,
                 account_rows,
                 endpoint_rows,
+                EndpointHealth(endpoint_rows, delivery_rows, signals),
                 sender,
                 sealer,
                 settings.webhook_retry_schedule,

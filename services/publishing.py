@@ -38,7 +38,8 @@ class Publishing:
 
     async def publish_batch(self) -> int:
         """Publish a batch of each collection's outboxes; how many there were."""
-        return sum([await self._publish_from(outbox) for outbox in self._outboxes])
+        first, *others = self._outboxes
+        return sum([await self._publish_from(outbox) for outbox in await first.any_waiting(*others)])
 
     async def _publish_from(self, outbox: Outbox) -> int:
         """Events first, then what is derived from them and the deliveries, and only then are they taken out.
@@ -110,9 +111,9 @@ def _refund(one: Unpublished, event: OutboxEvent) -> RefundSeen:
 
 def _deliveries(one: Unpublished, event: OutboxEvent, subscriptions: Sequence[Subscription]) -> list[NewDelivery]:
     """One for each endpoint that wants the event, and one for the payment's own URL."""
-    made = [_to_endpoint(endpoint, event) for endpoint in subscriptions if _is_for(one, event, endpoint)]
+    made = [_to_endpoint(endpoint, one.stream_id, event) for endpoint in subscriptions if _is_for(one, event, endpoint)]
     if one.webhook_url:
-        made.append(_to_url(one.owner_id, one.webhook_url, event))
+        made.append(_to_url(one, one.webhook_url, event))
     return made
 
 
@@ -122,7 +123,7 @@ def _is_for(one: Unpublished, event: OutboxEvent, endpoint: Subscription) -> boo
     return wants(endpoint.events, event.type)
 
 
-def _to_endpoint(endpoint: Subscription, event: OutboxEvent) -> NewDelivery:
+def _to_endpoint(endpoint: Subscription, stream_id: str, event: OutboxEvent) -> NewDelivery:
     return NewDelivery(
         id=endpoint_delivery_id(event.id, endpoint.endpoint_id),
         event_id=event.id,
@@ -131,17 +132,21 @@ def _to_endpoint(endpoint: Subscription, event: OutboxEvent) -> NewDelivery:
         target=endpoint.endpoint_id,
         url=endpoint.url,
         due_at=event.occurred_at,
+        stream_id=stream_id,
+        sequence=event.sequence,
         endpoint_id=endpoint.endpoint_id,
     )
 
 
-def _to_url(owner_id: str, url: str, event: OutboxEvent) -> NewDelivery:
+def _to_url(one: Unpublished, url: str, event: OutboxEvent) -> NewDelivery:
     return NewDelivery(
         id=ids.derived("dlv", event.id, f"url:{url}", "0"),
         event_id=event.id,
         event_type=event.type,
-        owner_id=owner_id,
+        owner_id=one.owner_id,
         target=origin(url),
         url=url,
         due_at=event.occurred_at,
+        stream_id=one.stream_id,
+        sequence=event.sequence,
     )

@@ -12,7 +12,7 @@ from core import clock, ids, json_codec
 from core.errors import Contention, InvalidState, NotFound, TooManyEndpoints
 from core.security import new_webhook_secret
 from domain.webhook_endpoints import TEST_EVENT, EndpointStatus, WebhookEndpoint
-from repositories.deliveries import DeliveryRepository, endpoint_delivery_id
+from repositories.deliveries import DeadReason, DeliveryRepository, endpoint_delivery_id
 from repositories.outbox import OutboxEvent
 from repositories.pages import CursorInvalid
 from repositories.webhook_endpoints import WebhookEndpointRepository
@@ -95,16 +95,19 @@ class WebhookEndpoints:
         Raises NotFound, Contention.
         """
         fields = _fields(patch.changes())
+        if "status" in fields:
+            # Who sets it says nothing of why the service might have, and begins with a clean slate.
+            fields |= {"disabled_reason": None, "failing_since": None}
         endpoint = await self._change(caller, endpoint_id, lambda endpoint, now: _changed(endpoint, now, **fields))
         if endpoint.status is EndpointStatus.DISABLED:
-            await self._deliveries.bury_waiting(endpoint_id, "endpoint_disabled")
+            await self._deliveries.bury_waiting(endpoint_id, DeadReason.ENDPOINT_DISABLED)
         return webhook_endpoint_out(endpoint)
 
     async def delete(self, caller: Caller, endpoint_id: str) -> None:
         """Hide an endpoint; what waits for it becomes dead letters. Raises NotFound."""
         if not await self._endpoints.delete(caller.account_id, endpoint_id, clock.now()):
             raise _missing(endpoint_id)
-        await self._deliveries.bury_waiting(endpoint_id, "endpoint_deleted")
+        await self._deliveries.bury_waiting(endpoint_id, DeadReason.ENDPOINT_DELETED)
 
     async def secret(self, caller: Caller, endpoint_id: str) -> WebhookSecretOut:
         """The secrets that sign now. That they were read is logged. Raises NotFound."""

@@ -2,21 +2,34 @@
 
 import socket
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from http import HTTPStatus
+from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
 from aiohttp.abc import AbstractResolver
-from aiohttp.client_exceptions import ClientConnectorError
 
 from core import clock
-from domain import retry
+from domain import http_headers, retry
+from domain.attempts import Phases
 from domain.targets import forbidden
 
 TIMEOUT_S = 15.0
 """From looking up the name to the last byte of the answer."""
 MAX_RESPONSE_BYTES = 16 * 1024
+_CODES: Mapping[type[Exception], str] = {
+    TimeoutError: "timeout",
+    aiohttp.ClientConnectorDNSError: "dns_failed",
+    aiohttp.ClientSSLError: "tls_failed",
+    aiohttp.ClientConnectorError: "connection_failed",
+    aiohttp.InvalidURL: "invalid_url",
+    aiohttp.ServerDisconnectedError: "connection_closed",
+    aiohttp.ClientOSError: "connection_closed",
+    aiohttp.ClientPayloadError: "connection_closed",
+}
+"""By error, the narrower before the wider."""
 _LIBRARY_HEADERS = ("Accept-Encoding", "User-Agent", "Accept")
 
 
@@ -28,10 +41,13 @@ class ForbiddenTarget(OSError):
 class Reply:
     """What came back: a status and the beginning of the body, or the error that kept it from coming."""
 
-    duration_ms: int
+    duration_ms: int = 0
     status: int | None = None
     error: str | None = None
+    """A code: see `_error`. A redirect has a status as well."""
     text: str | None = None
+    headers: http_headers.Headers = ()
+    phases: Phases = field(default_factory=Phases)
     permanent: bool = False
     """No later attempt can succeed."""
     retry_after_s: float | None = None
@@ -40,6 +56,11 @@ class Reply:
     @property
     def success(self) -> bool:
         return self.status is not None and 200 <= self.status < 300
+
+    @property
+    def gone(self) -> bool:
+        """It wants nothing more, ever."""
+        return self.status == HTTPStatus.GONE
 
     @property
     def overloaded(self) -> bool:
@@ -64,37 +85,92 @@ class WebhookSender:
             auto_decompress=False,
             trust_env=False,
             skip_auto_headers=_LIBRARY_HEADERS,
+            trace_configs=[_tracing()],
         )
 
     async def post(self, url: str, body: bytes, headers: dict[str, str], *, timeout_s: float = TIMEOUT_S) -> Reply:
         """Send once, within this time as a whole. Never raises for what the target does."""
         timeout = aiohttp.ClientTimeout(total=min(timeout_s, TIMEOUT_S))
-        started = time.monotonic()
+        watch = _Stopwatch()
         try:
             async with self._session.post(
-                url, data=body, headers=headers, allow_redirects=False, timeout=timeout
+                url, data=body, headers=headers, allow_redirects=False, timeout=timeout, trace_request_ctx=watch
             ) as response:
+                watch.answered_s = time.monotonic()
                 text = await _beginning(response)
+                phases = watch.phases()
                 return Reply(
-                    _ms_since(started),
+                    watch.duration_ms(),
                     status=response.status,
+                    error="redirect_not_followed" if 300 <= response.status < 400 else None,
                     text=text,
+                    headers=http_headers.kept(response.headers.items()),
+                    phases=phases,
                     permanent=response.status == HTTPStatus.GONE,
                     retry_after_s=_retry_after_s(response),
                 )
-        except ClientConnectorError as error:
-            if isinstance(error.os_error, ForbiddenTarget):
-                return Reply(_ms_since(started), error="target_forbidden", permanent=True)
-            return Reply(_ms_since(started), error="connection_failed")
-        except aiohttp.InvalidURL:
-            return Reply(_ms_since(started), error="invalid_url", permanent=True)
-        except TimeoutError:
-            return Reply(_ms_since(started), error="timeout")
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            return Reply(_ms_since(started), error=f"request_failed: {type(error).__name__}")
+            code = _error(error)
+            permanent = code in ("target_forbidden", "invalid_url")
+            return Reply(watch.duration_ms(), error=code, phases=watch.phases(), permanent=permanent)
 
     async def close(self) -> None:
         await self._session.close()
+
+
+class _Stopwatch:
+    """The moments of one attempt, in seconds of the monotonic clock."""
+
+    __slots__ = ("answered_s", "connected_s", "dialling_s", "looked_up_s", "looking_up_s", "started_s")
+
+    def __init__(self) -> None:
+        self.started_s = time.monotonic()
+        self.looking_up_s: float | None = None
+        self.looked_up_s: float | None = None
+        self.dialling_s: float | None = None
+        self.connected_s: float | None = None
+        self.answered_s: float | None = None
+
+    def duration_ms(self) -> int:
+        return _ms(self.started_s, time.monotonic())
+
+    def phases(self) -> Phases:
+        """Up to now: the phase that is not over ends here."""
+        now_s = time.monotonic()
+        dialled = self.dialling_s is not None
+        waits = self.connected_s is not None or not dialled
+        return Phases(
+            dns_ms=None if self.looking_up_s is None else _ms(self.looking_up_s, self.looked_up_s or now_s),
+            connect_ms=_ms(self.looked_up_s or self.dialling_s or now_s, self.connected_s or now_s)
+            if dialled and (self.looking_up_s is None or self.looked_up_s is not None)
+            else None,
+            wait_ms=_ms(self.connected_s or self.started_s, self.answered_s or now_s) if waits else None,
+            receive_ms=None if self.answered_s is None else _ms(self.answered_s, now_s),
+        )
+
+
+def _tracing() -> aiohttp.TraceConfig:
+    """Writes the moments of each request on the stopwatch that it was given."""
+
+    def noting(moment: str) -> Any:
+        async def note(_: aiohttp.ClientSession, context: SimpleNamespace, __: Any) -> None:
+            setattr(context.trace_request_ctx, moment, time.monotonic())
+
+        return note
+
+    tracing = aiohttp.TraceConfig()
+    tracing.on_dns_resolvehost_start.append(noting("looking_up_s"))
+    tracing.on_dns_resolvehost_end.append(noting("looked_up_s"))
+    tracing.on_connection_create_start.append(noting("dialling_s"))
+    tracing.on_connection_create_end.append(noting("connected_s"))
+    return tracing
+
+
+def _error(error: Exception) -> str:
+    """The code of what kept an answer from coming."""
+    if isinstance(error, aiohttp.ClientConnectorError) and isinstance(error.os_error, ForbiddenTarget):
+        return "target_forbidden"
+    return next((code for kind, code in _CODES.items() if isinstance(error, kind)), "request_failed")
 
 
 def _checked_socket(address: tuple[Any, ...]) -> socket.socket:
@@ -123,5 +199,5 @@ async def _beginning(response: aiohttp.ClientResponse) -> str:
     return b"".join(chunks).decode("utf-8", "replace").replace("\0", "\ufffd")
 
 
-def _ms_since(started: float) -> int:
-    return int((time.monotonic() - started) * 1000)
+def _ms(from_s: float, to_s: float) -> int:
+    return round((to_s - from_s) * 1000)

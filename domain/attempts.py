@@ -1,0 +1,33 @@
+"""One attempt to deliver a webhook, as it is written down."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from domain.http_headers import Headers
+
+
+@dataclass(frozen=True, slots=True)
+class Phases:
+    """How long each part took, in milliseconds; None for what it did not come to, or did not need: a connection that
+    is used again is neither looked up nor dialled."""
+
+    dns_ms: int | None = None
+    connect_ms: int | None = None
+    """Dialling, and TLS."""
+    wait_ms: int | None = None
+    """Sending the request, until the head of the answer was there."""
+    receive_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    at: datetime
+    duration_ms: int
+    phases: Phases
+    status: int | None
+    error: str | None
+    """A code for what went wrong, where an HTTP status does not say it."""
+    request_headers: Headers
+    response_headers: Headers
+    response: str | None
+    """The beginning of the answer's body."""

@@ -1,0 +1,66 @@
+"""Ends endpoints that want no more: at once after a 410, and once nothing has come through for five days."""
+
+import asyncio
+import logging
+import random
+from datetime import datetime
+
+from core import clock, ids, json_codec
+from domain.webhook_endpoints import (
+    DISABLED_EVENT,
+    DisabledReason,
+    EndpointStatus,
+    WebhookEndpoint,
+    disable,
+    failing_too_long,
+)
+from repositories.deliveries import DeadReason, DeliveryRepository
+from repositories.outbox import OutboxEvent
+from repositories.webhook_endpoints import WebhookEndpointRepository
+from schemas.webhook_endpoints import webhook_endpoint_view
+from services.signals import Signals
+
+_TRIES = 30
+_LOG = logging.getLogger(__name__)
+
+
+class EndpointHealth:
+    """Told of each attempt, with the endpoint as it was read for it; writes only where something changes."""
+
+    def __init__(self, endpoints: WebhookEndpointRepository, deliveries: DeliveryRepository, signals: Signals):
+        self._endpoints = endpoints
+        self._deliveries = deliveries
+        self._signals = signals
+
+    async def succeeded(self, endpoint: WebhookEndpoint) -> None:
+        if endpoint.failing_since is not None:
+            await self._endpoints.fails_no_more(endpoint.id)
+
+    async def failed(self, endpoint: WebhookEndpoint, at: datetime, *, gone: bool) -> None:
+        """An attempt failed; `gone` where the answer was 410."""
+        if gone:
+            await self._disable(endpoint.id, DisabledReason.GONE)
+        elif endpoint.failing_since is None:
+            await self._endpoints.fails_since(endpoint.id, at)
+        elif failing_too_long(endpoint, at):
+            await self._disable(endpoint.id, DisabledReason.FAILING)
+
+    async def _disable(self, endpoint_id: str, reason: DisabledReason) -> None:
+        """Once, with its event, however many attempts find the reason at the same time."""
+        for attempt in range(_TRIES):
+            before = await self._endpoints.latest(endpoint_id)
+            if before is None or before.status is EndpointStatus.DISABLED:
+                return
+            now = clock.now()
+            if reason is DisabledReason.FAILING and not failing_too_long(before, now):
+                return  # something has come through meanwhile
+            after = disable(before, reason, now)
+            data = json_codec.dumps(webhook_endpoint_view(after))
+            event = OutboxEvent(ids.fresh("evt"), DISABLED_EVENT, after.sequence, now, data)
+            if await self._endpoints.save(before, after, event):
+                self._signals.outbox_filled()
+                await self._deliveries.bury_waiting(endpoint_id, DeadReason.ENDPOINT_DISABLED)
+                _LOG.info("%s was disabled: %s", endpoint_id, reason.value)
+                return
+            await asyncio.sleep(random.uniform(0, 0.002 * 2 ** min(attempt, 5)))  # noqa: S311 - spreads rivals
+        _LOG.warning("%s could not be disabled; the next failure tries again", endpoint_id)
