@@ -1,9 +1,10 @@
 """What must hold when everything is quiet again, whoever was killed meanwhile: DESIGN's I3, I4 and I5."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from itertools import pairwise
 from typing import Any
 
 from domain.payments import AWAITS_WORKER
@@ -21,6 +22,8 @@ class Target:
     url: str
     endpoint_id: str | None = None
     wants: Callable[[str], bool] = lambda event_type: True
+    ordered: bool = False
+    """It asked for each object's events in their order."""
 
 
 @dataclass(frozen=True)
@@ -88,8 +91,25 @@ class Judge:
             _check_delivery(row, seen, attempts_at_most)
             these_repeats, these_late = _after_success(row, seen)
             repeats, late = repeats + these_repeats, late + these_late
+        for targets in self._subscribed.values():
+            for target in targets:
+                if target.ordered:
+                    self._in_order(target.name, events, deliveries)
         dead = sum(row["state"] == "dead" for row in deliveries.values())
         return Figures(len(events), len(deliveries), dead, repeats, late)
+
+    def _in_order(self, target: str, events: dict[str, Row], deliveries: dict[tuple[str, str], Row]) -> None:
+        """No event was sent while the one before it, of the same object, was neither received nor given up."""
+        streams: dict[str, list[Row]] = defaultdict(list)
+        for (name, event_id), row in deliveries.items():
+            if name == target:
+                streams[events[event_id]["stream_id"]].append(row)
+        for rows in streams.values():
+            rows.sort(key=lambda row: int(events[row["event_id"]]["sequence"]))
+            for earlier, later in pairwise(rows):
+                before = self._receivers.arrivals[target, earlier["event_id"]]
+                done = next((one for one in before if one.whole), before[0])
+                assert done.number < self._receivers.arrivals[target, later["event_id"]][0].number, (earlier, later)
 
     def _wanted(self, events: Any) -> set[tuple[str, str]]:
         own_urls = {

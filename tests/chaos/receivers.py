@@ -26,6 +26,8 @@ class Fate(StrEnum):
 
 @dataclass(slots=True)
 class Arrival:
+    number: int
+    """Among all that arrived anywhere."""
     fate: Fate
     whole: bool = False
     """A 200 was written to the last byte, to a sender that had not left."""
@@ -53,6 +55,7 @@ class Receivers:
         """By webhook-id: the hash of what arrived first."""
         self.changed: list[str] = []
         """The webhook-ids under which other bytes arrived later."""
+        self._count = 0
         self._servers: list[asyncio.Server] = []
         self._open: set[asyncio.Task[None]] = set()
 
@@ -111,7 +114,8 @@ class Receivers:
         if self.bodies.setdefault(webhook_id, sha256(body).digest()) != sha256(body).digest():
             self.changed.append(webhook_id)
         before = self.arrivals[target, webhook_id]
-        arrival = Arrival(fate_of(target, webhook_id, len(before)))
+        self._count += 1
+        arrival = Arrival(self._count, fate_of(target, webhook_id, len(before)))
         before.append(arrival)
         return arrival
 

@@ -10,6 +10,7 @@ import random
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -74,12 +75,21 @@ async def is_ready(session: aiohttp.ClientSession, url: str) -> bool:
         return False
 
 
+@dataclass(frozen=True)
+class Subscription:
+    pattern: str
+    wants: Callable[[str], bool]
+    ordered: bool = False
+
+
+EVERYTHING = Subscription("*", lambda event_type: True)
+COMPLETED = Subscription("payment.completed", lambda event_type: event_type == "payment.completed")
+PAYMENTS = Subscription("payment.*", lambda event_type: event_type.startswith("payment."))
+SUBSCRIPTIONS = ([EVERYTHING, COMPLETED], [PAYMENTS], [EVERYTHING, COMPLETED], [replace(PAYMENTS, ordered=True)])
+"""Of one account after the other."""
+
+
 async def accounts_with_endpoints(url: str, receivers: Receivers) -> tuple[list[Account], dict[str, list[Target]]]:
-    """Accounts in pairs: the first subscribed twice, to everything and to one type, the second to all of a kind."""
-    kinds: list[dict[str, Callable[[str], bool]]] = [
-        {"*": lambda event_type: True, "payment.completed": lambda event_type: event_type == "payment.completed"},
-        {"payment.*": lambda event_type: event_type.startswith("payment.")},
-    ]
     accounts, subscribed = [], {}
     with httpx.Client(base_url=url, timeout=35, verify=False) as client:
         psp = Psp(client, ADMIN_EMAIL, ADMIN_PASSWORD)
@@ -87,20 +97,23 @@ async def accounts_with_endpoints(url: str, receivers: Receivers) -> tuple[list[
             account = await asyncio.to_thread(psp.register)
             accounts.append(account)
             subscribed[account.id] = [
-                await endpoint(psp, account, receivers, f"{pattern} of {number}", pattern, wants)
-                for pattern, wants in kinds[number % 2].items()
+                await endpoint(psp, account, receivers, one, f"{one.pattern} of {number}")
+                for one in SUBSCRIPTIONS[number % len(SUBSCRIPTIONS)]
             ]
     return accounts, subscribed
 
 
-async def endpoint(
-    psp: Psp, account: Account, receivers: Receivers, name: str, pattern: str, wants: Callable[[str], bool]
-) -> Target:
+async def endpoint(psp: Psp, account: Account, receivers: Receivers, one: Subscription, name: str) -> Target:
     url = await receivers.listen(name)
-    body = {"url": url, "events": [pattern], "timeout": SHORT_TIMEOUT_S}
+    body = {
+        "url": url,
+        "events": [one.pattern],
+        "timeout": SHORT_TIMEOUT_S,
+        "ordering": "object" if one.ordered else "none",
+    }
     made = await asyncio.to_thread(psp.post, "/webhook-endpoints", json=body, headers=account.key)
     assert made.status_code == 201, made.text
-    return Target(name, url, made.json()["id"], wants)
+    return Target(name, url, made.json()["id"], one.wants, one.ordered)
 
 
 async def until_quiet(database: Documents, receivers: Receivers, charges: Charges) -> None:

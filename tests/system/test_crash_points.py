@@ -20,6 +20,7 @@ from schemas.users import RegisterRequest
 from schemas.webhook_endpoints import WebhookEndpointRequest
 from schemas.webhooks import IncomingWebhook
 from services.caller import Caller
+from services.delivery import URL_LIMIT
 from services.psp import Psp, open_psp
 from tests.books import Books, Documents
 from tests.conftest import QUICK
@@ -27,7 +28,6 @@ from tests.crashing_worker import STOPPED, CrashPoint, start_worker
 from tests.factories import PASSWORD
 from tests.receiver import Received, Receiver
 from tests.scale import scaled
-from workers.dispatcher import SLOTS_PER_TARGET
 
 pytestmark = pytest.mark.scaled
 PUBLISHING = (
@@ -38,7 +38,7 @@ PUBLISHING = (
     "repositories.outbox:Outbox.mark_published",
 )
 SENDING = (
-    "repositories.deliveries:DeliveryRepository.waiting_targets",
+    "repositories.deliveries:DeliveryRepository.first_due",
     "repositories.deliveries:DeliveryRepository.lease_due",
     "repositories.events:EventRepository.bodies",
     "services.webhook_sender:WebhookSender.post",
@@ -181,7 +181,7 @@ class Lane:
         for (target, event_id), requests in seen.items():
             assert {request.body for request in requests} == {events[event_id]["body"]}, (point, target)
         lost = sum(unrecorded(row, len(seen[key])) for key, row in deliveries.items())
-        assert lost <= len(TARGETS) * SLOTS_PER_TARGET, (point, lost)
+        assert lost <= len(TARGETS) * URL_LIMIT, (point, lost)
         assert lost == 0 or point not in NOTHING_SENT, (point, lost)
         assert lost > 0 or point not in SENT_UNRECORDED, (point, lost)
         return lost

@@ -1,7 +1,7 @@
 """Leases on all that is leased: nobody ever holds what another one holds, and who wakes up late changes nothing."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -10,9 +10,10 @@ import pytest
 from core import clock
 from core.database import Database
 from domain import payments as rules
+from domain.attempts import Attempt, Phases
 from domain.payments import Payment, Status
 from repositories.deliveries import (
-    Attempt,
+    DeadReason,
     DeliveryRepository,
     DeliveryState,
     LeasedDelivery,
@@ -26,7 +27,7 @@ from tests.scale import scaled
 
 CLIENTS, CLAIMANTS = 4, 4
 ROWS = scaled(60, 1000)
-TARGETS = 5
+TARGETS, STREAMS = 5, 10
 LEASE_S = 60
 NOW = clock.now()
 
@@ -66,16 +67,19 @@ async def due_payments(database: Database, count: int) -> None:
 
 
 async def due_deliveries(database: Database, count: int) -> None:
+    """To each target in turn, and of as many objects, so that an object's events all go to one target."""
     await DeliveryRepository(database).insert_missing(
         [
             NewDelivery(
-                f"dlv_{number}",
-                f"evt_{number}",
-                "payment.created",
-                "user_1",
-                f"target-{number % TARGETS}",
-                "http://127.0.0.1:1/hook",
-                NOW,
+                id=f"dlv_{number:04}",
+                event_id=f"evt_{number}",
+                event_type="payment.created",
+                owner_id="user_1",
+                target=f"target-{number % TARGETS}",
+                url="http://127.0.0.1:1/hook",
+                due_at=NOW,
+                stream_id=f"txn_{number % STREAMS}",
+                sequence=number // STREAMS + 1,
             )
             for number in range(count)
         ]
@@ -102,9 +106,11 @@ async def claim_deliveries(database: Database, lease_s: int = LEASE_S) -> list[s
     return [one.id for one in await lease_deliveries(database, lease_s)]
 
 
-async def lease_deliveries(database: Database, lease_s: int = LEASE_S) -> list[LeasedDelivery]:
+async def lease_deliveries(
+    database: Database, lease_s: int = LEASE_S, ordered: Sequence[str] = ()
+) -> list[LeasedDelivery]:
     room = {f"target-{number}": 4 for number in range(TARGETS)}
-    return await DeliveryRepository(database).lease_due(room, clock.now(), lease_s=lease_s)
+    return await DeliveryRepository(database).lease_due(room, ordered, clock.now(), lease_s=lease_s)
 
 
 async def claim_webhooks(database: Database, lease_s: int = LEASE_S) -> list[str]:
@@ -143,6 +149,33 @@ async def test_of_many_that_claim_at_once_each_row_has_one_holder_and_no_row_has
     assert await claim(clients[0]) == []
 
 
+@pytest.mark.scaled
+async def test_of_many_that_claim_at_once_one_at_a_time_has_an_objects_events_and_in_their_order(
+    clients: list[Database],
+) -> None:
+    await create_indexes(clients[0])
+    await due_deliveries(clients[0], ROWS)
+    targets = [f"target-{number}" for number in range(TARGETS)]
+    under_way: set[int] = set()
+    sent: dict[int, list[int]] = {stream: [] for stream in range(STREAMS)}
+
+    async def deliver(client: Database) -> None:
+        deliveries = DeliveryRepository(client)
+        while await client["deliveries"].count_documents({"state": "pending"}):
+            for one in await lease_deliveries(client, ordered=targets):
+                sequence, stream = divmod(int(one.id.removeprefix("dlv_")), STREAMS)
+                assert stream not in under_way
+                under_way.add(stream)
+                sent[stream].append(sequence)
+                await asyncio.sleep(0.001)
+                under_way.remove(stream)
+                await deliveries.record(outcome(one, DeliveryState.DELIVERED))
+
+    await asyncio.gather(*(deliver(client) for client in clients * CLAIMANTS))
+
+    assert all(numbers == list(range(ROWS // STREAMS)) for numbers in sent.values())
+
+
 async def late_and_next(database: Database) -> tuple[LeasedDelivery, LeasedDelivery]:
     """A delivery whose lease ended in the first one's hands, and which the second one has now."""
     await due_deliveries(database, 1)
@@ -154,7 +187,8 @@ async def late_and_next(database: Database) -> tuple[LeasedDelivery, LeasedDeliv
 
 def outcome(leased: LeasedDelivery, state: DeliveryState) -> Outcome:
     due_at = clock.now() + timedelta(hours=1) if state is DeliveryState.PENDING else None
-    return Outcome(leased.id, leased.token, Attempt(clock.now(), 1, 500, None, "late"), state, due_at)
+    attempt = Attempt(clock.now(), 1, Phases(), 500, None, (), (), None)
+    return Outcome(leased.id, leased.token, attempt, state, due_at)
 
 
 Late = Callable[[DeliveryRepository, LeasedDelivery], Awaitable[None]]
@@ -166,7 +200,7 @@ Late = Callable[[DeliveryRepository, LeasedDelivery], Awaitable[None]]
         pytest.param(lambda rows, late: rows.record(outcome(late, DeliveryState.DELIVERED)), id="record: delivered"),
         pytest.param(lambda rows, late: rows.record(outcome(late, DeliveryState.PENDING)), id="record: failed"),
         pytest.param(lambda rows, late: rows.record(outcome(late, DeliveryState.DEAD)), id="record: given up"),
-        pytest.param(lambda rows, late: rows.bury([late], "endpoint_gone"), id="bury"),
+        pytest.param(lambda rows, late: rows.bury([late], DeadReason.EVENT_GONE), id="bury"),
         pytest.param(lambda rows, late: rows.give_back([late]), id="give back"),
     ],
 )
