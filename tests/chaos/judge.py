@@ -31,6 +31,8 @@ class Figures:
     events: int
     deliveries: int
     dead: int
+    unrecorded: int
+    """Arrivals more than attempts that were written down: for each the sender was killed, or had lost its MongoDB."""
     repeats: int
     """Arrivals that came after a 200 was written whole, and that nothing but a kill explains."""
     late: int
@@ -74,9 +76,9 @@ class Judge:
         events: dict[str, Row] = {row["_id"]: row for row in self._database["events"].find()}
         deliveries: dict[tuple[str, str], Row] = {}
         for row in self._database["deliveries"].find():
-            assert (
-                deliveries.setdefault((self._names[row.get("endpoint_id") or row["url"]], row["event_id"]), row) is row
-            )
+            key = self._names[row.get("endpoint_id") or row["url"]], row["event_id"]
+            assert key not in deliveries, "two deliveries of one event to one target"
+            deliveries[key] = row
         assert deliveries.keys() == self._wanted(events.values())
 
         arrivals = self._receivers.arrivals
@@ -85,20 +87,21 @@ class Judge:
         for webhook_id, body in self._receivers.bodies.items():
             assert body == sha256(events[webhook_id]["body"]).digest()
 
-        repeats = late = 0
+        unrecorded = repeats = late = 0
         for key, row in deliveries.items():
             seen = arrivals.get(key, [])
             _check_delivery(row, seen, attempts_at_most)
+            unrecorded += max(len(seen) - len(row["attempts"]), 0)
             these_repeats, these_late = _after_success(row, seen)
             repeats, late = repeats + these_repeats, late + these_late
         for targets in self._subscribed.values():
             for target in targets:
                 if target.ordered:
-                    self._in_order(target.name, events, deliveries)
+                    self._check_order(target.name, events, deliveries)
         dead = sum(row["state"] == "dead" for row in deliveries.values())
-        return Figures(len(events), len(deliveries), dead, repeats, late)
+        return Figures(len(events), len(deliveries), dead, unrecorded, repeats, late)
 
-    def _in_order(self, target: str, events: dict[str, Row], deliveries: dict[tuple[str, str], Row]) -> None:
+    def _check_order(self, target: str, events: dict[str, Row], deliveries: dict[tuple[str, str], Row]) -> None:
         """No event was sent while the one before it, of the same object, was neither received nor given up."""
         streams: dict[str, list[Row]] = defaultdict(list)
         for (name, event_id), row in deliveries.items():
@@ -136,7 +139,7 @@ def _check_delivery(row: Row, seen: Sequence[Arrival], attempts_at_most: int) ->
         assert any(one.whole for one in seen), (row, seen)
     else:
         assert row["state"] == "dead" and not any(succeeded), row
-        assert len(recorded) == attempts_at_most, row
+        assert (len(recorded), row["dead_reason"]) == (attempts_at_most, "attempts_exhausted"), row
     for status, fate in ((200, Fate.OK), (500, Fate.ERROR)):
         assert recorded.count(status) <= sum(one.fate is fate for one in seen), (row, seen)
 

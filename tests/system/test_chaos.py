@@ -37,7 +37,7 @@ CHARGES_PER_S = float(os.environ.get("CHAOS_CHARGES_PER_S", "40"))
 SCHEDULE_S = (0.5, 0.5, 1, 1, 1, 2, 2, 2, 2)
 """Ten attempts, half of which fail: one delivery in a thousand becomes a dead letter."""
 SHORT_TIMEOUT_S = 1
-STALLED_S = 90
+STALLED_S = 180
 """Without any progress for so long, nothing more will come: several times what a lease and an attempt take together."""
 ACCOUNTS, OWN_ORIGINS = 8, 6
 """A target in trouble is sent little at once, so that there must be many to be told of 40 charges a second."""
@@ -120,12 +120,7 @@ async def until_quiet(database: Documents, receivers: Receivers, charges: Charge
     """Until nothing is left to do. It may take as long as it likes, while there is progress."""
     seen, since = None, time.monotonic()
     while True:
-        left = {
-            "charges without an answer": charges.made - len(charges.answers),
-            "payments in hand": database["payments"].count_documents({"due_at": {"$exists": True}}),
-            "outboxes": database["payments"].count_documents({"outbox.0": {"$exists": True}}),
-            "deliveries": database["deliveries"].count_documents({"state": "pending"}),
-        }
+        left = {"charges": charges.made - len(charges.answers), **await asyncio.to_thread(work_left, database)}
         if not any(left.values()):
             return
         if (left, receivers.total()) != seen:
@@ -133,6 +128,14 @@ async def until_quiet(database: Documents, receivers: Receivers, charges: Charge
         assert time.monotonic() - since < STALLED_S, f"nothing happens any more: {left}"
         _LOG.info("left: %s", left)
         await asyncio.sleep(LOOK_S)
+
+
+def work_left(database: Documents) -> dict[str, int]:
+    return {
+        "payments": database["payments"].count_documents({"due_at": {"$exists": True}}),
+        "outboxes": database["payments"].count_documents({"outbox.0": {"$exists": True}}),
+        "deliveries": database["deliveries"].count_documents({"state": "pending"}),
+    }
 
 
 async def test_nothing_is_lost_while_processes_are_killed_at_random(tmp_path: Path, record_property: Record) -> None:
@@ -165,6 +168,8 @@ async def test_nothing_is_lost_while_processes_are_killed_at_random(tmp_path: Pa
                 )
             await asyncio.sleep(KILL_EVERY_S)
             charging.cancel()
+            await asyncio.wait({charging})
+            assert charging.cancelled(), "charging has ended by itself"
             load_s = time.monotonic() - load_began_at_s
 
             with pymongo.MongoClient[dict[str, Any]](mongo.uri, tz_aware=True) as client:
@@ -178,7 +183,7 @@ async def test_nothing_is_lost_while_processes_are_killed_at_random(tmp_path: Pa
                 for account in accounts:
                     judge.events_are_the_changes(account.id)
                 figures = judge.everything_was_delivered(len(SCHEDULE_S) + 1)
-                assert figures.repeats <= KILLS * SLOTS, figures
+                assert max(figures.repeats, figures.unrecorded) <= KILLS * SLOTS, figures
                 await replays_are_equal(charges, apis, chance)
     finally:
         await asyncio.to_thread(mongo.close)
@@ -187,8 +192,9 @@ async def test_nothing_is_lost_while_processes_are_killed_at_random(tmp_path: Pa
         f"chaos: {KILLS} kills ({counts(fleet.kills)}; {fleet.failed_starts} starts failed) in {load_s:.0f} s; "
         f"{charges.made} charges (repeated: {counts(charges.repeated)}), {figures.events} events, "
         f"{figures.deliveries} deliveries, {receivers.total()} arrivals ({counts(receivers.by_fate())}), "
-        f"{figures.repeats} repeats after a whole 200 (at most {KILLS * SLOTS}), {figures.late} late answers, "
-        f"{figures.dead} dead letters; {time.monotonic() - began_at_s:.0f} s in all",
+        f"{figures.dead} dead letters, {figures.unrecorded} attempts not recorded (at most {KILLS * SLOTS}), "
+        f"{figures.repeats} repeats after a whole 200, {figures.late} late answers; "
+        f"{time.monotonic() - began_at_s:.0f} s in all",
     )
 
 

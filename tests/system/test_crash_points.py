@@ -29,7 +29,6 @@ from tests.factories import PASSWORD
 from tests.receiver import Received, Receiver
 from tests.scale import scaled
 
-pytestmark = pytest.mark.scaled
 PUBLISHING = (
     "repositories.outbox:Outbox.unpublished",
     "repositories.events:EventRepository.insert_missing",
@@ -53,16 +52,22 @@ INCOMING = (
     "repositories.incoming_webhooks:IncomingWebhookRepository.lease",
     "repositories.incoming_webhooks:IncomingWebhookRepository.mark_processed",
 )
-POINTS = [
-    CrashPoint(method, after) for method in (*PUBLISHING, *SENDING, *PROCESSING, *INCOMING) for after in (False, True)
-]
+DISABLING = (
+    "repositories.deliveries:DeliveryRepository.record",
+    "repositories.webhook_endpoints:WebhookEndpointRepository.save",
+    "repositories.deliveries:DeliveryRepository.bury_waiting",
+)
+
+
+def around(*methods: str) -> list[CrashPoint]:
+    return [CrashPoint(method, after) for method in methods for after in (False, True)]
+
+
+POINTS = around(*PUBLISHING, *SENDING, *PROCESSING, *INCOMING)
 SENT_UNRECORDED = {CrashPoint(SENDING[3], True), CrashPoint(SENDING[4], False)}
-NOTHING_SENT = {
-    *(CrashPoint(method, after) for method in SENDING[:3] for after in (False, True)),
-    CrashPoint(SENDING[3], False),
-}
+NOTHING_SENT = {*around(*SENDING[:3]), CrashPoint(SENDING[3], False)}
 ROUNDS = scaled([CrashPoint(PUBLISHING[4], False), CrashPoint(SENDING[3], True)], POINTS * 3)
-LANES = scaled(2, 6)
+LANES = scaled(1, 6)
 SECRETS = {
     "JWT_SECRET": "a-secret-of-more-than-thirty-two-bytes",
     "ENCRYPTION_KEY": "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=",
@@ -85,21 +90,43 @@ class Lane:
 
     async def survive(self, number: int, point: CrashPoint) -> int:
         """A worker stops at the point, and another one goes on; how much was sent and not recorded."""
-        account = await self.psp.accounts.register(
-            RegisterRequest(name="Crash", email=f"crash{number}@example.com", password=PASSWORD, role="merchant")
-        )
-        caller = Caller(account.user_id, Role.MERCHANT)
+        caller = await self.merchant(number)
         await self.leave_work(caller, f"{self.receiver.url}/{number}")
 
-        await self.work(f"{number}-crashing", point)
+        await self.stop_and_go_on(number, point)
+        return self.judge(caller.account_id, f"/{number}", point)
+
+    async def be_told_to_go(self, number: int, point: CrashPoint) -> None:
+        """The same, of an endpoint whose answer is 410: it is disabled once, with its event."""
+        caller = await self.merchant(number)
+        endpoint_id = await self.endpoint(caller, f"{self.receiver.url}/{number}")
+        await self.charge(caller)
+        await self.process()
+
+        await self.stop_and_go_on(number, point)
+        endpoint = self.database["webhook_endpoints"].find_one({"_id": endpoint_id})
+        assert endpoint is not None
+        assert (endpoint["status"], endpoint["disabled_reason"]) == ("disabled", "gone"), point
+        states = [row["state"] for row in self.database["deliveries"].find({"target": endpoint_id})]
+        assert states == ["dead"] * 3, point
+        assert [row["type"] for row in self.database["events"].find({"stream_id": endpoint_id})] == ["webhook.disabled"]
+
+    async def stop_and_go_on(self, number: int, point: CrashPoint) -> None:
+        await self.work(f"{number}-stopping", point)
         self.let_leases_end()
         await self.work(f"{number}-next")
-        return self.judge(account.user_id, f"/{number}", point)
+
+    async def merchant(self, number: int) -> Caller:
+        request = RegisterRequest(name="Crash", email=f"crash{number}@example.com", password=PASSWORD, role="merchant")
+        return Caller((await self.psp.accounts.register(request)).user_id, Role.MERCHANT)
+
+    async def endpoint(self, caller: Caller, url: str) -> str:
+        request = WebhookEndpointRequest(url=url, events=["*"])
+        return (await self.psp.webhook_endpoints.create(caller, request)).id
 
     async def leave_work(self, caller: Caller, url: str) -> None:
         """A payment with a refund whose events nobody has published, one that is due, and a received webhook."""
-        endpoint = WebhookEndpointRequest(url=f"{url}/endpoint", events=["*"])
-        await self.psp.webhook_endpoints.create(caller, endpoint)
+        await self.endpoint(caller, f"{url}/endpoint")
         told = await self.charge(caller, webhookUrl=f"{url}/own")
         await self.process()
         await self.psp.refunds.request(caller, RefundRequest.model_validate({"paymentId": told, "amount": 40}), None)
@@ -146,6 +173,7 @@ class Lane:
         return (
             payments.find_one({"due_at": {"$lte": soon}})
             or payments.find_one({"outbox.0": {"$exists": True}})
+            or self.database["webhook_endpoints"].find_one({"outbox.0": {"$exists": True}})
             or self.database["deliveries"].find_one({"state": "pending"})
             or self.database["incoming_webhooks"].find_one({"state": "received"})
         )
@@ -198,14 +226,17 @@ def unrecorded(row: dict[str, Any], arrivals: int) -> int:
 
 
 @asynccontextmanager
-async def lane(mongo_uri: str, mongo: pymongo.MongoClient[dict[str, Any]], directory: Path) -> AsyncIterator[Lane]:
+async def lane(
+    mongo_uri: str, mongo: pymongo.MongoClient[dict[str, Any]], directory: Path, *, gone: bool = False
+) -> AsyncIterator[Lane]:
+    """With a receiver that answers 410, or one that answers 500 to each webhook's first arrival, and then 200."""
     name = f"crash_{directory.parent.name}_{directory.name}"[-60:]
     settings = {**QUICK, **SECRETS, "MONGODB_URI": mongo_uri, "MONGODB_DB": name, "PROCESSING_DELAY_SECONDS": "0"}
     directory.mkdir()
     fields: dict[str, Any] = {key.lower(): value for key, value in settings.items()}
     try:
         with Receiver() as receiver:
-            receiver.answers = lambda number, request: 200 if arrived_before(receiver, number) else 500
+            receiver.answers = lambda number, _: 410 if gone else 200 if arrived_before(receiver, number) else 500
             async with open_psp(Settings(_env_file=None, **fields), is_worker=False) as psp:
                 yield Lane(psp, mongo[name], receiver, settings, directory)
     finally:
@@ -217,6 +248,7 @@ def arrived_before(receiver: Receiver, number: int) -> bool:
     return any((one.path, one.headers["webhook-id"]) == (this.path, this.headers["webhook-id"]) for one in earlier)
 
 
+@pytest.mark.scaled
 async def test_another_worker_finishes_what_one_that_stopped_dead_has_left(
     mongo_uri: str, mongo: pymongo.MongoClient[dict[str, Any]], tmp_path: Path, record_property: Record
 ) -> None:
@@ -231,3 +263,12 @@ async def test_another_worker_finishes_what_one_that_stopped_dead_has_left(
 
     lost = sum(await asyncio.gather(*(go_through(number) for number in range(LANES))))
     record_property("proof", f"crash points: {len(set(ROUNDS))}, {len(ROUNDS)} crashes, {lost} attempts made again")
+
+
+@pytest.mark.long
+async def test_an_endpoint_that_said_410_is_disabled_whoever_stops_dead_meanwhile(
+    mongo_uri: str, mongo: pymongo.MongoClient[dict[str, Any]], tmp_path: Path
+) -> None:
+    async with lane(mongo_uri, mongo, tmp_path / "gone", gone=True) as one:
+        for number, point in enumerate(around(*DISABLING) * 3):
+            await one.be_told_to_go(number, point)
