@@ -10,6 +10,7 @@ import typer
 import uvicorn
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as ProgressBar
+from uvicorn.loops.auto import auto_loop_factory
 
 from bank.app import create_app as create_bank_app
 from commands.signatures import sign, verify
@@ -152,7 +153,8 @@ def _settings() -> Settings:
 
 def _run(work: Coroutine[None, None, None]) -> None:
     try:
-        asyncio.run(work)
+        with asyncio.Runner(loop_factory=auto_loop_factory(use_subprocess=False)) as runner:
+            runner.run(work)
     except ConfigurationError as error:
         _fail(str(error))
 

@@ -1,6 +1,6 @@
 """An account: who it is, what it may do, and the API keys that act for it. One document in the database."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from domain.roles import Role
@@ -42,6 +42,17 @@ class Identity:
     account_id: str
     role: Role
     credentials_version: int
+
+
+@dataclass(frozen=True, slots=True)
+class SigningAccount:
+    """What signing, and verifying what was signed, needs to know of an account."""
+
+    id: str
+    sealed_secrets: bytes = field(repr=False)
+    """The webhook secret and, once it was rotated, the one before it: see services/webhook_secrets.py."""
+    previous_secret_ends_at: datetime | None = None
+    """Until when the secret before the current one counts as well."""
 
 
 def fold_email(email: str) -> str:

@@ -13,10 +13,12 @@ _SECRET_PARTS = ("secret", "token", "password", "api-key", "apikey", "session", 
 
 def kept(headers: Iterable[tuple[str, str]]) -> Headers:
     """The first 50 headers, values cut at 1,000 characters; of those that carry a secret only the name."""
-    return tuple(
-        (name[:LONGEST_VALUE], REDACTED if _is_secret(name) else value[:LONGEST_VALUE])
-        for name, value in islice(headers, MOST)
-    )
+    return tuple((_text(name), REDACTED if _is_secret(name) else _text(value)) for name, value in islice(headers, MOST))
+
+
+def _text(value: str) -> str:
+    """What stands for bytes that are no UTF-8 cannot be stored."""
+    return value[:LONGEST_VALUE].encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def _is_secret(name: str) -> bool:

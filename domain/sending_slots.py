@@ -78,6 +78,11 @@ class SendingSlots:
             candidates = still
         return room
 
+    def window(self, name: str, now_s: float) -> int:
+        """How many a target may have under way, where it can be trusted; nothing for others."""
+        target = self._targets.get(name)
+        return min(target.most, target.limit) if target is not None and target.trusted_at(now_s) else 0
+
     def begin(self, name: str, now_s: float, limit: int) -> None:
         """An attempt begins, to a target that allows so many at once."""
         if len(self._targets) > MOST_REMEMBERED:

@@ -43,7 +43,7 @@ class WebhookEndpoint:
     events: tuple[str, ...]
     """Event types, all of a kind (`payment.*`), or everything (`*`)."""
     sealed_secrets: bytes = field(repr=False)
-    """The secret and, once it was rotated, the one before it: see services/endpoint_secrets.py."""
+    """The secret and, once it was rotated, the one before it: see services/webhook_secrets.py."""
     created_at: datetime
     updated_at: datetime
     description: str | None = None

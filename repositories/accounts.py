@@ -5,11 +5,12 @@ from datetime import datetime
 
 from core.coalesce import Coalescer
 from core.database import Database, Document, DuplicateKey, Session
-from domain.accounts import Account, ApiKey, Identity, fold_email
+from domain.accounts import Account, ApiKey, Identity, SigningAccount, fold_email
 from domain.roles import Role
 from repositories.pages import Page, Sort, read_page
 
 _IDENTITY = {"role": 1, "credentials_version": 1, "api_keys.id": 1, "api_keys.hash": 1}
+_SIGNING = {"webhook_secret": 1, "previous_webhook_secret_ends_at": 1}
 
 
 class EmailInUse(Exception):
@@ -47,10 +48,33 @@ class AccountRepository:
         """Whose key this is and the key's hash, unless its account is deleted. Shares its round trip with others."""
         return await self._by_key(key_id)
 
-    async def sealed_webhook_secrets(self, account_ids: Sequence[str]) -> dict[str, bytes]:
-        """By account id. Deleted accounts included: what was still to be told on their behalf is told."""
-        rows = self._users.find({"_id": {"$in": list(account_ids)}}, {"webhook_secret": 1})
-        return {row["_id"]: bytes(row["webhook_secret"]) async for row in rows}
+    async def signing(self, account_ids: Sequence[str], session: Session | None = None) -> list[SigningAccount]:
+        """Deleted accounts included: what was still to be told on their behalf is told."""
+        wanted = {"_id": {"$in": list(account_ids)}}
+        rows = await self._users.find(wanted, _SIGNING, session=session).to_list(None)
+        # An account whose secret was never rotated has no time at which one ends.
+        return [
+            SigningAccount(row["_id"], bytes(row["webhook_secret"]), row.get("previous_webhook_secret_ends_at"))
+            for row in rows
+        ]
+
+    async def save_secrets(
+        self, before: SigningAccount, after: SigningAccount, now: datetime, session: Session | None = None
+    ) -> bool:
+        """Exchange the webhook secrets on condition that they are still those that were read, in an account that is not
+        deleted. False where they are not."""
+        result = await self._users.update_one(
+            {"_id": before.id, "deleted": False, "webhook_secret": before.sealed_secrets},
+            {
+                "$set": {
+                    "webhook_secret": after.sealed_secrets,
+                    "previous_webhook_secret_ends_at": after.previous_secret_ends_at,
+                    "updated_at": now,
+                }
+            },
+            session=session,
+        )
+        return bool(result.matched_count)
 
     async def page(self, *, role: Role | None, email: str | None, limit: int, cursor: str | None) -> Page[Account]:
         wanted: Document = {"deleted": False}

@@ -4,10 +4,20 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from enum import StrEnum
+from itertools import islice
 
 from core import ids
 from core.coalesce import Coalescer
-from core.database import ASCENDING, Database, Document, Pipeline, UpdateOne, insert_missing
+from core.database import (
+    ASCENDING,
+    Database,
+    Document,
+    DriverError,
+    Pipeline,
+    UpdateOne,
+    insert_missing,
+    outage,
+)
 from domain.attempts import Attempt
 from repositories import leases
 
@@ -77,6 +87,9 @@ class Outcome:
 _PENDING = {"state": DeliveryState.PENDING.value}
 _DEAD = {"state": DeliveryState.DEAD.value}
 _BURIED_AT_ONCE = 1000
+_LOOKED_AT_TOGETHER = 100
+"""MongoDB merges the scans of so many targets; of more than 200 it would sort all that waits."""
+_LEASED_FIELDS = dict.fromkeys(("event_id", "owner_id", "target", "url", "failures", "lease_token"), 1)
 
 
 class DeliveryRepository:
@@ -132,15 +145,11 @@ class DeliveryRepository:
         """
         if not room:
             return []
+        plain = {target: count for target, count in room.items() if target not in ordered}
+        candidates = await self._oldest(plain, now)
+        candidates += await self._heads({target: room[target] for target in room.keys() - plain.keys()}, now)
         due: Document = {**_PENDING, "due_at": {"$lte": now}}
-        first, *others = (
-            _heads(target, now, count) if target in ordered else _candidates(target, due, count)
-            for target, count in room.items()
-        )
-        # One round trip for all targets; each branch is a bounded scan of its own part of the index.
-        pipeline = [*first, *({"$unionWith": {"coll": "deliveries", "pipeline": other}} for other in others)]
-        candidates = [row["_id"] for row in await self._deliveries.aggregate(pipeline).to_list(None)]
-        taken = await leases.take(self._deliveries, candidates, due, lease_s)
+        taken = await leases.take(self._deliveries, candidates, due, lease_s, _LEASED_FIELDS)
         return [
             LeasedDelivery(
                 row["_id"],
@@ -162,6 +171,34 @@ class DeliveryRepository:
             sort=[("due_at", ASCENDING)],
         )
         return row["due_at"] if row else None
+
+    async def _oldest(self, room: Mapping[str, int], now: datetime) -> list[str]:
+        """What is due and free, at most as many for each target as it has room for.
+
+        One look takes the oldest of all targets together: a look at each would cost ten times as much. Where it did
+        not see everything, the targets that got less than they have room for are looked at again by themselves.
+        """
+        chosen: dict[str, list[str]] = {}
+        while room:
+            some = dict(islice(room.items(), _LOOKED_AT_TOGETHER))
+            limit = 2 * sum(some.values())
+            wanted = {**_PENDING, "target": {"$in": list(some)}, "due_at": {"$lte": now}, **leases.FREE}
+            rows = await self._deliveries.find(wanted, {"target": 1}).sort("due_at", 1).limit(limit).to_list(None)
+            found: dict[str, list[str]] = {target: [] for target in some}
+            for row in rows:
+                found[row["target"]].append(row["_id"])
+            chosen |= {target: ids[: room[target]] for target, ids in found.items()}
+            served = [target for target, ids in found.items() if len(rows) < limit or len(ids) >= room[target]]
+            room = {target: count for target, count in room.items() if target not in served}
+        return [delivery_id for ids in chosen.values() for delivery_id in ids]
+
+    async def _heads(self, room: Mapping[str, int], now: datetime) -> list[str]:
+        """The first that waits of each stream, where it is due and free."""
+        if not room:
+            return []
+        first, *others = (_heads(target, now, count) for target, count in room.items())
+        pipeline = [*first, *({"$unionWith": {"coll": "deliveries", "pipeline": other}} for other in others)]
+        return [row["_id"] for row in await self._deliveries.aggregate(pipeline).to_list(None)]
 
     async def record(self, outcome: Outcome) -> None:
         """Write what became of an attempt, while its lease's token stands. Shares its round trip with others."""
@@ -191,22 +228,24 @@ class DeliveryRepository:
         return {**counts, **{row["_id"]: row["count"] for row in rows}}
 
     async def _record_batch(self, outcomes: list[Outcome]) -> list[None]:
-        await self._deliveries.bulk_write([_recorded(outcome) for outcome in outcomes], ordered=False)
+        by_token: dict[str, list[Outcome]] = {}
+        for outcome in outcomes:
+            by_token.setdefault(outcome.token, []).append(outcome)
+        for token, some in by_token.items():
+            rows = {"_id": {"$in": [outcome.delivery_id for outcome in some]}, "lease_token": token}
+            try:
+                await self._deliveries.update_many(rows, _recorded(some))
+            except DriverError as error:
+                if not outage(error):
+                    raise
+                # The driver repeats no update of several rows by itself. The token makes repeating it harmless.
+                await self._deliveries.update_many(rows, _recorded(some))
         return [None] * len(outcomes)
 
 
 def endpoint_delivery_id(event_id: str, endpoint_id: str) -> str:
     """The id of an event's delivery to an endpoint: the same however often the event is published."""
     return ids.derived("dlv", event_id, endpoint_id, "0")
-
-
-def _candidates(target: str, due: Document, count: int) -> Pipeline:
-    return [
-        {"$match": {**due, "target": target, **leases.FREE}},
-        {"$sort": {"due_at": 1}},
-        {"$limit": count},
-        {"$project": {"_id": 1}},
-    ]
 
 
 def _heads(target: str, now: datetime, count: int) -> Pipeline:
@@ -223,22 +262,35 @@ def _heads(target: str, now: datetime, count: int) -> Pipeline:
     ]
 
 
-def _recorded(outcome: Outcome) -> UpdateOne:
-    update: Document = {
-        "$set": {"state": outcome.state.value},
-        "$push": {"attempts": _attempt_document(outcome.attempt)},
-        "$unset": dict(leases.RELEASE),
+def _recorded(outcomes: Sequence[Outcome]) -> Pipeline:
+    """One update for all of them, each row taking its own outcome: half the cost of an update for each."""
+    ids = [outcome.delivery_id for outcome in outcomes]
+    documents = [_outcome_document(outcome) for outcome in outcomes]
+    own = {"$arrayElemAt": [{"$literal": documents}, {"$indexOfArray": [{"$literal": ids}, "$_id"]}]}
+    return [
+        {"$set": {"outcome": own}},
+        {
+            "$set": {
+                "state": "$outcome.state",
+                "due_at": {"$ifNull": ["$outcome.due_at", "$due_at"]},
+                # One may stand there, where its endpoint was disabled while the attempt was under way.
+                "dead_reason": {"$ifNull": ["$outcome.dead_reason", "$$REMOVE"]},
+                "failures": {"$add": ["$failures", "$outcome.failures"]},
+                "attempts": {"$concatArrays": ["$attempts", ["$outcome.attempt"]]},
+            }
+        },
+        {"$unset": ["outcome", *leases.RELEASE]},
+    ]
+
+
+def _outcome_document(outcome: Outcome) -> Document:
+    return {
+        "state": outcome.state.value,
+        "due_at": outcome.due_at,
+        "dead_reason": None if outcome.dead_reason is None else outcome.dead_reason.value,
+        "failures": 0 if outcome.state is DeliveryState.DELIVERED else 1,
+        "attempt": _attempt_document(outcome.attempt),
     }
-    if outcome.due_at is not None:
-        update["$set"]["due_at"] = outcome.due_at
-    if outcome.dead_reason is not None:
-        update["$set"]["dead_reason"] = outcome.dead_reason.value
-    else:
-        # One stands there where its endpoint was disabled while the attempt was under way.
-        update["$unset"]["dead_reason"] = ""
-    if outcome.state is not DeliveryState.DELIVERED:
-        update["$inc"] = {"failures": 1}
-    return UpdateOne({"_id": outcome.delivery_id, "lease_token": outcome.token}, update)
 
 
 def _attempt_document(attempt: Attempt) -> Document:

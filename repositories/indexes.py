@@ -133,6 +133,7 @@ INDEXES: dict[str, list[IndexModel]] = {
         ),
     ],
     "incoming_refusals": [],
+    "audit": [],
     "keyring": [],
     "guards": [],
 }

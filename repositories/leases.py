@@ -5,7 +5,7 @@ What is done under a lease is written on condition that the lease's token is sti
 """
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from core.database import Collection, Document, UpdateOne
 
@@ -31,9 +31,13 @@ async def release(collection: Collection, leased: Sequence[tuple[str, str]]) -> 
 
 
 async def take(
-    collection: Collection, candidate_ids: list[str], still_wanted: Document, lease_s: int
+    collection: Collection,
+    candidate_ids: list[str],
+    still_wanted: Document,
+    lease_s: int,
+    fields: Mapping[str, int] | None = None,
 ) -> list[Document]:
-    """Lease those of the candidates that are still free and wanted; return only what is now ours."""
+    """Lease those of the candidates that are still free and wanted; return only what is now ours, with these fields."""
     if not candidate_ids:
         return []
     token = secrets.token_hex(12)
@@ -44,4 +48,4 @@ async def take(
     )
     if taken.modified_count == 0:
         return []
-    return await collection.find({"_id": {"$in": candidate_ids}, "lease_token": token}).to_list(None)
+    return await collection.find({"_id": {"$in": candidate_ids}, "lease_token": token}, fields).to_list(None)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from core.database import Database, Document
+from core.database import Database, Document, Session
 from domain.webhook_endpoints import DisabledReason, EndpointStatus, Ordering, WebhookEndpoint
 from repositories.outbox import Outbox, OutboxEvent, outbox_document
 from repositories.pages import Page, Sort, read_page
@@ -36,10 +36,10 @@ class WebhookEndpointRepository:
         """How many endpoints an account has, counted up to the limit."""
         return await self._endpoints.count_documents({"deleted": False, "owner_id": owner_id}, limit=limit)
 
-    async def get(self, owner_id: str, endpoint_id: str) -> WebhookEndpoint | None:
+    async def get(self, owner_id: str, endpoint_id: str, session: Session | None = None) -> WebhookEndpoint | None:
         """The owner's endpoint, unless deleted."""
         wanted = {"_id": endpoint_id, "owner_id": owner_id, "deleted": False}
-        document = await self._endpoints.find_one(wanted, _ENDPOINT_FIELDS)
+        document = await self._endpoints.find_one(wanted, _ENDPOINT_FIELDS, session=session)
         return _from_document(document) if document else None
 
     async def by_id(self, endpoint_ids: Sequence[str]) -> dict[str, WebhookEndpoint]:
@@ -61,7 +61,13 @@ class WebhookEndpointRepository:
             for row in await rows.to_list(None)
         ]
 
-    async def save(self, before: WebhookEndpoint, after: WebhookEndpoint, event: OutboxEvent | None = None) -> bool:
+    async def save(
+        self,
+        before: WebhookEndpoint,
+        after: WebhookEndpoint,
+        event: OutboxEvent | None = None,
+        session: Session | None = None,
+    ) -> bool:
         """Write a change on condition that nobody else changed the endpoint since it was read.
 
         An event is not written either where too many wait to be published: a document has its limits.
@@ -73,7 +79,7 @@ class WebhookEndpointRepository:
         if event is not None:
             unchanged[f"outbox.{_MOST_UNPUBLISHED - 1}"] = {"$exists": False}
             update["$push"] = {"outbox": outbox_document(event)}
-        result = await self._endpoints.update_one(unchanged, update)
+        result = await self._endpoints.update_one(unchanged, update, session=session)
         return bool(result.matched_count)
 
     async def delete(self, owner_id: str, endpoint_id: str, now: datetime) -> bool:

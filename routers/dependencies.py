@@ -2,13 +2,17 @@
 
 import re
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import Annotated, Any
 
 from fastapi import Depends, Request
 
 from core.errors import InvalidRequest
+from domain.cards import mask_pans
+from routers.middleware import request_id_of
 from routers.route import caller_of, psp_of
 from schemas.payments import ChargeFields
+from services.audit import Actor
 from services.caller import Caller
 from services.charging import MAX_WAIT_S
 from services.idempotency import Answer
@@ -47,6 +51,19 @@ async def charge_with(request: Request, body: ChargeFields, customer_id: str | N
 
 async def _caller(request: Request) -> Caller:
     return caller_of(request)
+
+
+async def _actor(request: Request) -> Actor:
+    # Clients choose request ids; a card number in one is kept no more than anywhere else.
+    return Actor(caller_of(request), mask_pans(request_id_of(request.scope)), _address(request))
+
+
+def _address(request: Request) -> str | None:
+    # Behind a proxy it is what X-Forwarded-For says, and that may be any text.
+    try:
+        return None if request.client is None else str(ip_address(request.client.host))
+    except ValueError:
+        return None
 
 
 async def _psp(request: Request) -> Psp:
@@ -94,5 +111,6 @@ PREFER_HEADER = _header(
 )
 IF_NONE_MATCH_HEADER = _header("If-None-Match", "An `ETag` of this object: 304 while nothing has changed since")
 
+ActorDep = Annotated[Actor, Depends(_actor)]
 CallerDep = Annotated[Caller, Depends(_caller)]
 PspDep = Annotated[Psp, Depends(_psp)]

@@ -61,6 +61,7 @@ ROLE_TABLE: Mapping[tuple[str, str], Access] = {
     ("POST", f"{API}/users/refresh"): ANYONE,
     ("POST", f"{API}/users/logout"): TOKEN,
     ("GET", f"{API}/users/me"): TOKEN,
+    ("POST", f"{API}/users/me/webhook-secret/rotate"): OWNER,
     ("GET", f"{API}/users"): ADMIN,
     ("GET", f"{API}/users/{{user_id}}"): ADMIN,
     ("PATCH", f"{API}/users/{{user_id}}/role"): Access(

@@ -7,6 +7,7 @@ parameters. What is wrong with a request is therefore always answered with the s
 import inspect
 import re
 from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import replace
 from email.message import Message
 from typing import Any
 
@@ -257,7 +258,7 @@ async def _by_both(request: Request) -> Caller | None:
     assert by_key is not None and by_token is not None
     if by_key.account_id != by_token.account_id:
         raise Forbidden("Access denied. API key and token belong to different accounts.")
-    return by_token
+    return replace(by_token, api_key_id=by_key.api_key_id)
 
 
 async def _by_either(request: Request) -> Caller | None:

@@ -15,7 +15,7 @@ from core.errors import (
 )
 from domain.roles import Role
 from routers.conditional import conditional, documented_conditional
-from routers.dependencies import CallerDep, PspDep
+from routers.dependencies import ActorDep, CallerDep, PspDep
 from routers.roles import API
 from routers.route import PspRoute, documented
 from schemas.common import EmptyBody, Message
@@ -31,8 +31,10 @@ from schemas.users import (
     UserOut,
     UserPage,
     UserQuery,
+    WebhookSecretRotated,
     Welcome,
 )
+from schemas.webhook_endpoints import RotateRequest
 
 router = APIRouter(prefix=API, route_class=PspRoute)
 
@@ -73,6 +75,17 @@ async def me(psp: PspDep, caller: CallerDep, request: Request) -> Response:
     """The caller's account, without its secrets."""
     user = await psp.accounts.get(caller.account_id)
     return conditional(request, user.model_dump_json(by_alias=True).encode())
+
+
+@router.post("/users/me/webhook-secret/rotate", tags=["Users"], responses=documented(Contention))
+async def rotate_webhook_secret(
+    psp: PspDep, actor: ActorDep, body: RotateRequest | None = None
+) -> WebhookSecretRotated:
+    """Exchange the account's webhook secret. The new one is shown in this answer and never again. While the overlap
+    lasts `webhook-signature` carries a signature of each, `X-Signature` is made with the old one, and what others send
+    may be signed with either."""
+    chosen = body or RotateRequest()
+    return await psp.accounts.rotate_webhook_secret(actor, overlap_days=chosen.overlap_days)
 
 
 @router.get("/users", tags=["Users"])

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Query, Request, Response
 
 from core.errors import Contention, InvalidState, NotFound, TooManyEndpoints
 from routers.conditional import conditional, documented_conditional
-from routers.dependencies import CallerDep, PspDep
+from routers.dependencies import ActorDep, CallerDep, PspDep
 from routers.roles import API
 from routers.route import PspRoute, documented
 from schemas.common import EmptyBody, Message
@@ -63,19 +63,19 @@ async def delete_webhook_endpoint(psp: PspDep, caller: CallerDep, endpoint_id: s
 
 
 @router.get("/{endpoint_id}/secret", responses=documented(NotFound))
-async def get_webhook_endpoint_secret(psp: PspDep, caller: CallerDep, endpoint_id: str) -> WebhookSecretOut:
-    """What the endpoint is signed with."""
-    return await psp.webhook_endpoints.secret(caller, endpoint_id)
+async def get_webhook_endpoint_secret(psp: PspDep, actor: ActorDep, endpoint_id: str) -> WebhookSecretOut:
+    """What the endpoint is signed with. Each look is written to the audit log."""
+    return await psp.webhook_endpoints.secret(actor, endpoint_id)
 
 
 @router.post("/{endpoint_id}/rotate", responses=documented(NotFound, Contention))
 async def rotate_webhook_endpoint_secret(
-    psp: PspDep, caller: CallerDep, endpoint_id: str, body: RotateRequest | None = None
+    psp: PspDep, actor: ActorDep, endpoint_id: str, body: RotateRequest | None = None
 ) -> WebhookSecretOut:
     """Exchange the secret. While the overlap lasts `webhook-signature` carries a signature of each, and `X-Signature`
     is made with the old one."""
     chosen = body or RotateRequest()
-    return await psp.webhook_endpoints.rotate(caller, endpoint_id, overlap_days=chosen.overlap_days)
+    return await psp.webhook_endpoints.rotate(actor, endpoint_id, overlap_days=chosen.overlap_days)
 
 
 @router.post("/{endpoint_id}/test", status_code=202, responses=documented(NotFound, InvalidState, Contention))

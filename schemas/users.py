@@ -49,6 +49,11 @@ class Registered(ResponseModel):
     created_at: Moment
 
 
+class WebhookSecretRotated(ResponseModel):
+    webhook_secret: str = Field(description="Shown here and never again", examples=["whsec_C2FVsBQIhrscChlQIMV…"])
+    previous_expires_at: Moment | None = Field(description="Until when the secret so far counts as well")
+
+
 class LoginRequest(RequestModel):
     model_config = ConfigDict(json_schema_extra=example(_EXAMPLE_LOGIN))
 

@@ -4,18 +4,29 @@ import secrets
 from dataclasses import dataclass
 
 from core import clock, ids
-from core.crypto import Sealer
 from core.database import Database, Session
 from core.errors import BadRequest, Contention, EmailTaken, Forbidden, LastSystemAdmin, NotFound
 from core.security import PasswordHasher, new_webhook_secret
-from domain.accounts import Account, ApiKey
+from domain.accounts import Account, ApiKey, SigningAccount
 from domain.roles import Role, may_delete
 from repositories.accounts import AccountRepository, EmailInUse
+from repositories.audit import Action
 from repositories.pages import CursorInvalid, Page
-from schemas.users import ApiKeySummary, Registered, RegisterRequest, RoleChanged, UserOut, UserPage, UserQuery
+from schemas.users import (
+    ApiKeySummary,
+    Registered,
+    RegisterRequest,
+    RoleChanged,
+    UserOut,
+    UserPage,
+    UserQuery,
+    WebhookSecretRotated,
+)
 from services.api_keys import ApiKeys
+from services.audit import Actor, Audit
 from services.caller import Caller
 from services.validation import invalid
+from services.webhook_secrets import AccountSecrets
 
 _TRIES = 5
 _ONLY_ADMINS = "Access denied. Only system_admin/admin can delete users."
@@ -32,13 +43,20 @@ class MadeAdmin:
 
 class Accounts:
     def __init__(
-        self, database: Database, accounts: AccountRepository, api_keys: ApiKeys, hasher: PasswordHasher, sealer: Sealer
+        self,
+        database: Database,
+        accounts: AccountRepository,
+        api_keys: ApiKeys,
+        hasher: PasswordHasher,
+        webhook_secrets: AccountSecrets,
+        audit: Audit,
     ):
         self._database = database
         self._accounts = accounts
         self._api_keys = api_keys
         self._hasher = hasher
-        self._sealer = sealer
+        self._webhook_secrets = webhook_secrets
+        self._audit = audit
 
     async def register(self, request: RegisterRequest) -> Registered:
         """Make an account with its first API key and its webhook secret, all in one write. Raises EmailTaken."""
@@ -74,6 +92,30 @@ class Accounts:
             has_more=page.next_cursor is not None,
             next_cursor=page.next_cursor,
         )
+
+    async def rotate_webhook_secret(self, actor: Actor, *, overlap_days: int) -> WebhookSecretRotated:
+        """A new webhook secret, which only this answer shows. The one so far counts as well until the overlap ends, and
+        one before that no longer. Raises Contention where the account is being deleted."""
+        account_id, new_secret = actor.caller.account_id, new_webhook_secret()
+
+        async def exchange(session: Session) -> SigningAccount:
+            now = clock.now()
+            (before,) = await self._accounts.signing([account_id], session)
+            after = self._webhook_secrets.rotated(before, new_secret, now, overlap_days=overlap_days)
+            if not await self._accounts.save_secrets(before, after, now, session):
+                raise Contention
+            await self._audit.record(
+                actor,
+                Action.ACCOUNT_SECRET_ROTATED,
+                account_id,
+                before={"previous_secret_ends_at": before.previous_secret_ends_at},
+                after={"previous_secret_ends_at": after.previous_secret_ends_at},
+                session=session,
+            )
+            return after
+
+        rotated = await self._database.in_transaction(exchange)
+        return WebhookSecretRotated(webhook_secret=new_secret, previous_expires_at=rotated.previous_secret_ends_at)
 
     async def change_role(self, caller: Caller, account_id: str, role: Role) -> RoleChanged:
         """Give another account a role. Raises NotFound, Forbidden for one's own, LastSystemAdmin."""
@@ -124,7 +166,7 @@ class Accounts:
             email=email,
             role=role,
             password_hash=await self._hasher.hash(password),
-            sealed_webhook_secret=self._sealer.seal(webhook_secret.encode(), webhook_secret_purpose(account_id)),
+            sealed_webhook_secret=self._webhook_secrets.seal(account_id, webhook_secret),
             api_keys=keys,
             created_at=now,
             updated_at=now,
@@ -167,11 +209,6 @@ class Accounts:
             raise Forbidden(refusal)  # demoted or deleted a moment ago
         if len(remaining) <= 1:
             raise LastSystemAdmin
-
-
-def webhook_secret_purpose(account_id: str) -> str:
-    """What an account's webhook secret is sealed for."""
-    return f"webhook_secret:{account_id}"
 
 
 def _view(account: Account) -> UserOut:

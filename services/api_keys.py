@@ -34,7 +34,7 @@ class ApiKeys:
         identity, expected = found
         if not hmac.compare_digest(expected, self._hash(credential.text)):
             raise ApiKeyInvalid
-        return Caller(identity.account_id, identity.role)
+        return Caller(identity.account_id, identity.role, api_key_id=credential.id)
 
     def _hash(self, text: str) -> bytes:
         return keyed_hash(self._hash_key, _PURPOSE, text.encode())

@@ -14,6 +14,8 @@ class Caller:
     role: Role
     session_id: str | None = None
     """The session that the access token belongs to; None where only an API key was shown."""
+    api_key_id: str | None = None
+    """The API key that was shown; None where only an access token was."""
     payment_key: PaymentKey | None = None
     """The payment key that was shown in place of the account's own credentials."""
 

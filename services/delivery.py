@@ -14,10 +14,9 @@ from repositories.accounts import AccountRepository
 from repositories.deliveries import DeadReason, DeliveryRepository, DeliveryState, LeasedDelivery, Outcome
 from repositories.events import EventRepository
 from repositories.webhook_endpoints import WebhookEndpointRepository
-from services.accounts import webhook_secret_purpose
 from services.endpoint_health import EndpointHealth
-from services.endpoint_secrets import EndpointSecrets
 from services.parcels import Destination, Parcel
+from services.webhook_secrets import AccountSecrets, EndpointSecrets, Holder, WebhookSecrets
 from services.webhook_sender import TIMEOUT_S, Reply, WebhookSender
 
 LEASE_S = 20
@@ -45,8 +44,8 @@ class Delivery:
         self._endpoints = endpoints
         self._health = health
         self._sender = sender
-        self._sealer = sealer
-        self._endpoint_secrets = EndpointSecrets(sealer)
+        self._of_accounts = AccountSecrets(sealer)
+        self._of_endpoints = EndpointSecrets(sealer)
         self._schedule_s = schedule_s
 
     async def first_due(self) -> dict[str, datetime]:
@@ -123,22 +122,20 @@ class Delivery:
         ]
 
     async def _account_secrets(self, owner_ids: Sequence[str]) -> dict[str, tuple[str, ...]]:
-        sealed = await self._accounts.sealed_webhook_secrets(list(set(owner_ids))) if owner_ids else {}
-        secrets: dict[str, tuple[str, ...]] = {}
-        for owner_id, value in sealed.items():
-            try:
-                secrets[owner_id] = (self._sealer.open(value, webhook_secret_purpose(owner_id)).decode(),)
-            except CannotDecrypt:
-                _LOG.warning("the webhook secret of %s cannot be opened with any key of ENCRYPTION_KEY", owner_id)
-        return secrets
+        accounts = await self._accounts.signing(list(set(owner_ids))) if owner_ids else []
+        return {account.id: self._live(self._of_accounts, account) for account in accounts}
+
+    def _live(self, secrets: WebhookSecrets[Holder], holder: Holder) -> tuple[str, ...]:
+        """None where they cannot be opened: that fails the attempts, and keeps nobody else's from being made."""
+        try:
+            return secrets.live(holder, clock.now())
+        except CannotDecrypt:
+            _LOG.warning("the webhook secret of %s cannot be opened with any key of ENCRYPTION_KEY", holder.id)
+            return ()
 
     def _to_endpoint(self, endpoint: WebhookEndpoint) -> Destination:
         schedule_s = self._schedule_s if endpoint.retry_schedule_s is None else endpoint.retry_schedule_s
-        try:
-            secrets = self._endpoint_secrets.live(endpoint, clock.now())
-        except CannotDecrypt:
-            _LOG.warning("the secret of %s cannot be opened with any key of ENCRYPTION_KEY", endpoint.id)
-            secrets = ()
+        secrets = self._live(self._of_endpoints, endpoint)
         return Destination(endpoint.url, secrets, endpoint.timeout_s, schedule_s, endpoint.max_in_flight, endpoint)
 
     def _outcome(self, parcel: Parcel, started_at: datetime, headers: Mapping[str, str], reply: Reply) -> Outcome:

@@ -1,10 +1,10 @@
 """Webhooks that others send to an account: verified, stored once, and then their effect, as leased work."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
 from core import clock, ids
-from core.crypto import Sealer
 from core.errors import NotFound, SignatureInvalid
 from domain import signing
 from domain.signing import Refusal
@@ -19,10 +19,10 @@ from schemas.webhooks import (
     IncomingWebhookSummary,
     WebhookReceipt,
 )
-from services.accounts import webhook_secret_purpose
 from services.caller import Caller
 from services.signals import Signals
 from services.validation import invalid
+from services.webhook_secrets import AccountSecrets
 
 BATCH = 100
 LEASE_S = 10
@@ -45,12 +45,16 @@ class Signatures:
 
 class IncomingWebhooks:
     def __init__(
-        self, webhooks: IncomingWebhookRepository, accounts: AccountRepository, signals: Signals, sealer: Sealer
+        self,
+        webhooks: IncomingWebhookRepository,
+        accounts: AccountRepository,
+        signals: Signals,
+        secrets: AccountSecrets,
     ):
         self._webhooks = webhooks
         self._accounts = accounts
         self._signals = signals
-        self._sealer = sealer
+        self._secrets = secrets
 
     async def verify(self, caller: Caller, given: Signatures, body: bytes) -> str:
         """The identity by which a second copy is recognised. What does not verify is counted, and nothing more.
@@ -111,13 +115,13 @@ class IncomingWebhooks:
             raise NotFound(f"Incoming webhook '{webhook_id}' not found.")
         return IncomingWebhookOut(**_summary(found).model_dump(), body=found.body.decode())
 
-    async def _live_secrets(self, account_id: str) -> list[str]:
-        """Every secret that a sender may sign with: the account has one."""
-        sealed = await self._accounts.sealed_webhook_secrets([account_id])
-        return [self._sealer.open(sealed[account_id], webhook_secret_purpose(account_id)).decode()]
+    async def _live_secrets(self, account_id: str) -> tuple[str, ...]:
+        """Every secret that a sender may sign with: two while a rotation overlaps."""
+        (account,) = await self._accounts.signing([account_id])
+        return self._secrets.live(account, clock.now())
 
 
-def _refusal(secrets: list[str], given: Signatures, body: bytes) -> Refusal | None:
+def _refusal(secrets: Sequence[str], given: Signatures, body: bytes) -> Refusal | None:
     if given.plain is None and not given.has_standard:
         return Refusal.MISSING
     plain = None if given.plain is None else signing.plain_refusal(secrets, body, given.plain)

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from core.crypto import CannotDecrypt, Sealer
 from repositories.keyring import HASH_KEY_PURPOSE
 from repositories.sealed_values import Place, SealedValue, SealedValueRepository
-from services.accounts import webhook_secret_purpose
-from services.endpoint_secrets import endpoint_secrets_purpose
 from services.vault import card_purpose
+from services.webhook_secrets import AccountSecrets, EndpointSecrets
 
 
 def _of_card(value: SealedValue) -> str:
@@ -17,11 +16,11 @@ def _of_card(value: SealedValue) -> str:
 
 _PURPOSES: Mapping[Place, Callable[[SealedValue], str]] = {
     Place.KEYRING: lambda _: HASH_KEY_PURPOSE,
-    Place.USERS: lambda value: webhook_secret_purpose(value.id),
+    Place.USERS: lambda value: AccountSecrets.purpose(value.id),
     Place.CARD_TOKENS: _of_card,
     Place.CARDS: _of_card,
     Place.PAYMENTS: _of_card,
-    Place.WEBHOOK_ENDPOINTS: lambda value: endpoint_secrets_purpose(value.id),
+    Place.WEBHOOK_ENDPOINTS: lambda value: EndpointSecrets.purpose(value.id),
 }
 assert _PURPOSES.keys() == set(Place)
 

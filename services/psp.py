@@ -12,6 +12,7 @@ from core.database import Database
 from core.security import PasswordHasher, TokenSigner
 from repositories import keyring
 from repositories.accounts import AccountRepository
+from repositories.audit import AuditRepository
 from repositories.card_tokens import CardTokenRepository
 from repositories.cards import CardRepository
 from repositories.connection import connected
@@ -28,6 +29,7 @@ from repositories.signals import SignalRepository
 from repositories.webhook_endpoints import WebhookEndpointRepository
 from services.accounts import Accounts
 from services.api_keys import ApiKeys
+from services.audit import Audit
 from services.bank import open_bank
 from services.cards import Cards
 from services.challenges import Challenges
@@ -36,7 +38,6 @@ from services.customers import Customers
 from services.dashboard import Dashboards
 from services.delivery import Delivery
 from services.endpoint_health import EndpointHealth
-from services.endpoint_secrets import EndpointSecrets
 from services.events import Events
 from services.funding import Funding
 from services.incoming_webhooks import IncomingWebhooks
@@ -51,6 +52,7 @@ from services.sessions import Sessions
 from services.signals import Signals
 from services.vault import CardVault
 from services.webhook_endpoints import WebhookEndpoints
+from services.webhook_secrets import AccountSecrets, EndpointSecrets
 from services.webhook_sender import WebhookSender
 
 
@@ -102,6 +104,7 @@ async def open_psp(settings: Settings, *, is_worker: bool) -> AsyncIterator[Psp]
         signer = TokenSigner(settings.secrets.jwt_key, timedelta(minutes=settings.access_token_minutes))
         api_keys = ApiKeys(account_rows, hash_key)
         bank = await stack.enter_async_context(open_bank(settings, database, hash_key))
+        account_secrets, audit = AccountSecrets(sealer), Audit(AuditRepository(database))
         vault, challenges = CardVault(sealer, hash_key), Challenges(hash_key)
         card_rows = CardRepository(database)
         customers = Customers(database, customer_rows, card_rows, signals, hash_key)
@@ -114,7 +117,7 @@ async def open_psp(settings: Settings, *, is_worker: bool) -> AsyncIterator[Psp]
             database=database,
             started_at=clock.now(),
             signals=signals,
-            accounts=Accounts(database, account_rows, api_keys, hasher, sealer),
+            accounts=Accounts(database, account_rows, api_keys, hasher, account_secrets, audit),
             api_keys=api_keys,
             sessions=Sessions(account_rows, SessionRepository(database), hasher, signer, hash_key),
             charging=Charging(payment_rows, funding, signals, hash_key, settings.processing_delay_seconds),
@@ -123,9 +126,13 @@ async def open_psp(settings: Settings, *, is_worker: bool) -> AsyncIterator[Psp]
             cards=cards,
             payment_keys=PaymentKeys(PaymentKeyRepository(database), account_rows, payment_rows, hash_key),
             customers=customers,
-            webhook_endpoints=WebhookEndpoints(endpoint_rows, delivery_rows, EndpointSecrets(sealer), signals),
+            webhook_endpoints=WebhookEndpoints(
+                database, endpoint_rows, delivery_rows, EndpointSecrets(sealer), audit, signals
+            ),
             events=Events(event_rows),
-            incoming_webhooks=IncomingWebhooks(IncomingWebhookRepository(database), account_rows, signals, sealer),
+            incoming_webhooks=IncomingWebhooks(
+                IncomingWebhookRepository(database), account_rows, signals, account_secrets
+            ),
             dashboards=Dashboards(account_rows, payment_rows, delivery_rows),
             processing=Processing(payment_rows, bank, vault, signals),
             publishing=Publishing(

@@ -1,17 +1,18 @@
 """Webhook endpoints: making, reading, changing, deleting, their secrets, and a test event."""
 
 import asyncio
-import logging
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from core import clock, ids, json_codec
+from core.database import Database, Session
 from core.errors import Contention, InvalidState, NotFound, TooManyEndpoints
 from core.security import new_webhook_secret
 from domain.webhook_endpoints import TEST_EVENT, EndpointStatus, WebhookEndpoint
+from repositories.audit import Action
 from repositories.deliveries import DeadReason, DeliveryRepository, endpoint_delivery_id
 from repositories.outbox import OutboxEvent
 from repositories.pages import CursorInvalid
@@ -29,28 +30,32 @@ from schemas.webhook_endpoints import (
     webhook_endpoint_out,
     webhook_endpoint_view,
 )
+from services.audit import Actor, Audit
 from services.caller import Caller
-from services.endpoint_secrets import EndpointSecrets
 from services.signals import Signals
 from services.validation import invalid
+from services.webhook_secrets import EndpointSecrets
 
 MAX_ENDPOINTS = 50
 _TRIES = 30
 _STORED_AS = {"retry_schedule": "retry_schedule_s", "timeout": "timeout_s"}
-_LOG = logging.getLogger(__name__)
 
 
 class WebhookEndpoints:
     def __init__(
         self,
+        database: Database,
         endpoints: WebhookEndpointRepository,
         deliveries: DeliveryRepository,
         secrets: EndpointSecrets,
+        audit: Audit,
         signals: Signals,
     ):
+        self._database = database
         self._endpoints = endpoints
         self._deliveries = deliveries
         self._secrets = secrets
+        self._audit = audit
         self._signals = signals
 
     async def create(self, caller: Caller, request: WebhookEndpointRequest) -> WebhookEndpointMade:
@@ -109,32 +114,37 @@ class WebhookEndpoints:
             raise _missing(endpoint_id)
         await self._deliveries.bury_waiting(endpoint_id, DeadReason.ENDPOINT_DELETED)
 
-    async def secret(self, caller: Caller, endpoint_id: str) -> WebhookSecretOut:
-        """The secrets that sign now. That they were read is logged. Raises NotFound."""
-        endpoint = await self._find(caller, endpoint_id)
-        _LOG.info("the secret of %s was shown to %s", endpoint_id, caller.account_id)
+    async def secret(self, actor: Actor, endpoint_id: str) -> WebhookSecretOut:
+        """The secrets that sign now. That they were read is in the audit log. Raises NotFound."""
+        endpoint = await self._find(actor.caller, endpoint_id)
+        await self._audit.record(actor, Action.ENDPOINT_SECRET_READ, endpoint_id)
         return self._shown(endpoint)
 
-    async def rotate(self, caller: Caller, endpoint_id: str, *, overlap_days: int) -> WebhookSecretOut:
+    async def rotate(self, actor: Actor, endpoint_id: str, *, overlap_days: int) -> WebhookSecretOut:
         """A new secret. The one so far signs as well until the overlap ends, and one before that no longer.
 
-        Raises NotFound, Contention.
+        Raises NotFound, Contention where the endpoint is being deleted.
         """
         new_secret = new_webhook_secret()
 
-        def decide(endpoint: WebhookEndpoint, now: datetime) -> WebhookEndpoint:
-            current = self._secrets.live(endpoint, now)[0]
-            kept = (current,) if overlap_days else ()
-            return _changed(
-                endpoint,
-                now,
-                sealed_secrets=self._secrets.seal(endpoint_id, new_secret, *kept),
-                previous_secret_ends_at=now + timedelta(days=overlap_days) if overlap_days else None,
+        async def exchange(session: Session) -> WebhookEndpoint:
+            now = clock.now()
+            before = await self._find(actor.caller, endpoint_id, session)
+            rotated = self._secrets.rotated(before, new_secret, now, overlap_days=overlap_days)
+            after = replace(rotated, updated_at=now, version=before.version + 1)
+            if not await self._endpoints.save(before, after, session=session):
+                raise Contention
+            await self._audit.record(
+                actor,
+                Action.ENDPOINT_SECRET_ROTATED,
+                endpoint_id,
+                before={"previous_secret_ends_at": before.previous_secret_ends_at},
+                after={"previous_secret_ends_at": after.previous_secret_ends_at},
+                session=session,
             )
+            return after
 
-        endpoint = await self._change(caller, endpoint_id, decide)
-        _LOG.info("the secret of %s was rotated by %s", endpoint_id, caller.account_id)
-        return self._shown(endpoint)
+        return self._shown(await self._database.in_transaction(exchange))
 
     async def send_test(self, caller: Caller, endpoint_id: str) -> WebhookTestOut:
         """Send the endpoint a `webhook.test` event. Raises NotFound, Contention, InvalidState for a disabled one."""
@@ -164,8 +174,8 @@ class WebhookEndpoints:
             await _let_rivals_pass(attempt)
         raise Contention
 
-    async def _find(self, caller: Caller, endpoint_id: str) -> WebhookEndpoint:
-        endpoint = await self._endpoints.get(caller.account_id, endpoint_id)
+    async def _find(self, caller: Caller, endpoint_id: str, session: Session | None = None) -> WebhookEndpoint:
+        endpoint = await self._endpoints.get(caller.account_id, endpoint_id, session)
         if endpoint is None:
             raise _missing(endpoint_id)
         return endpoint

@@ -3,46 +3,29 @@
 import asyncio
 import contextlib
 import logging
+from collections import deque
 from collections.abc import Mapping
-from urllib.parse import urlsplit
 
 from core import clock
 from core.database import DriverError
 from domain.sending_slots import Result, SendingSlots
-from domain.webhook_endpoints import WebhookEndpoint
+from domain.target_rate import TargetRate, host_of
+from domain.webhook_endpoints import Ordering, WebhookEndpoint
 from services.delivery import Delivery
 from services.parcels import Parcel
 from services.signals import Signals
 from workers.loop import rest, seconds_until
 
 SLOTS = 64
+HELD_AHEAD = 256
+"""How many are leased ahead of their slot, so that one look for work serves many. Only targets that answer get any."""
+LOOK_BELOW = 128
+"""As long as so many are held, nobody looks for more."""
+HELD_AT_MOST_S = 3.0
+"""Then what is held goes back: its lease has to last for a whole attempt. (See LEASE_S.)"""
 RATE_PAUSE_S = 0.1
 """How soon a target that used up its rate is looked at again."""
 _LOG = logging.getLogger(__name__)
-
-
-class TargetRate:
-    """A token bucket for each host: strangers can name any URL, and this keeps us from flooding whoever they name."""
-
-    def __init__(self, per_second: float, burst: int):
-        self._per_second = per_second
-        self._burst = burst
-        self._buckets: dict[str, tuple[float, float]] = {}
-
-    def available(self, host: str) -> int:
-        """How many may be sent there now."""
-        return int(self._refilled(host))
-
-    def use(self, host: str) -> None:
-        self._buckets[host] = (self._refilled(host) - 1, asyncio.get_running_loop().time())
-        if len(self._buckets) > 10_000:
-            self._buckets = {
-                name: bucket for name, bucket in self._buckets.items() if self._refilled(name) < self._burst
-            }
-
-    def _refilled(self, host: str) -> float:
-        tokens, at = self._buckets.get(host, (float(self._burst), 0.0))
-        return min(self._burst, tokens + (asyncio.get_running_loop().time() - at) * self._per_second)
 
 
 class Dispatcher:
@@ -53,54 +36,82 @@ class Dispatcher:
         self._signals = signals
         self._rate = rate
         self._slots = SendingSlots(SLOTS)
+        self._held: dict[str, deque[tuple[Parcel, float]]] = {}
+        """By target: what is leased and waits for a slot, and since when."""
+        self._more_is_due = False
         self._tasks: dict[asyncio.Task[None], Parcel] = {}
 
     async def run(self) -> None:
         try:
             while True:
                 self._signals.deliveries.clear()
-                pause_s = await self._round()
+                await self._let_go_of_what_waited_too_long()
+                self._begin_what_there_is_room_for()
+                pause_s = await self._look_for_work() if self._count_held() < LOOK_BELOW else HELD_AT_MOST_S
                 if pause_s > 0:
                     await rest(self._signals.deliveries, pause_s)
         finally:
             await self._give_back()
 
-    async def _round(self) -> float:
-        """Begin what there is room for. How long to rest: not at all where something was begun."""
+    async def _look_for_work(self) -> float:
+        """Lease what is wanted and begin what there is room for. How long to rest: not at all where there was any."""
         first_due, now = await self._delivery.first_due(), clock.now()
-        later = [due_at for due_at in first_due.values() if due_at > now]
         due = [target for target, due_at in first_due.items() if due_at <= now]
-        room = self._slots.room(due, _now_s())
-        if not room:
-            # Where a target has no room, the end of an attempt rings.
-            return seconds_until(min(later, default=None))
-        endpoints = await self._delivery.endpoints(list(room))
-        within_rate = self._within_rate({target: room[target] for target in endpoints}, endpoints)
+        later = [due_at for due_at in first_due.values() if due_at > now]
+        wanted = self._wanted(due)
+        self._more_is_due = len(wanted) < len(due)
+        if not wanted:
+            return seconds_until(min(later, default=None))  # and where something is due, the end of an attempt rings
+        endpoints = await self._delivery.endpoints(list(wanted))
+        within_rate = self._within_rate({target: wanted[target] for target in endpoints}, endpoints)
         parcels = await self._delivery.lease(within_rate, endpoints)
-        for parcel in parcels:
-            self._begin(parcel)
+        self._more_is_due |= len(parcels) == sum(within_rate.values())
+        self._hold(parcels)
+        self._begin_what_there_is_room_for()
         if parcels:
             return 0
         if len(within_rate) < len(endpoints):
             return RATE_PAUSE_S
         # The first of each is under way somewhere.
-        next_due_at = await self._delivery.next_due_at(list(room))
-        return seconds_until(min([*later, *([next_due_at] if next_due_at else [])], default=None))
+        if next_due_at := await self._delivery.next_due_at(list(wanted)):
+            later.append(next_due_at)
+        return seconds_until(min(later, default=None))
 
-    def _within_rate(self, room: dict[str, int], endpoints: Mapping[str, WebhookEndpoint | None]) -> dict[str, int]:
+    def _wanted(self, due: list[str]) -> dict[str, int]:
+        """How many to lease for each target: what it has room for, and some ahead where it can be trusted."""
+        now_s = _now_s()
+        room = self._slots.room([target for target in due if target not in self._held], now_s)
+        share = HELD_AHEAD // max(len(due), 1)
+        for target in due:
+            ahead = min(self._slots.window(target, now_s), share) - len(self._held.get(target, ()))
+            if ahead > 0:
+                room[target] = room.get(target, 0) + ahead
+        return room
+
+    def _within_rate(self, wanted: dict[str, int], endpoints: Mapping[str, WebhookEndpoint | None]) -> dict[str, int]:
         if self._rate is None:
-            return room
-        allowed = {
-            target: min(count, self._rate.available(_host(endpoint.url if (endpoint := endpoints[target]) else target)))
-            for target, count in room.items()
-        }
-        return {target: count for target, count in allowed.items() if count > 0}
+            return wanted
+        hosts = {target: host_of(one.url if one else target) for target, one in endpoints.items()}
+        return self._rate.within(wanted, hosts, _now_s())
+
+    def _hold(self, parcels: list[Parcel]) -> None:
+        now_s = _now_s()
+        for parcel in parcels:
+            if self._rate is not None:
+                self._rate.use(host_of(parcel.destination.url), now_s)
+            self._held.setdefault(parcel.delivery.target, deque()).append((parcel, now_s))
+
+    def _begin_what_there_is_room_for(self) -> None:
+        for target, count in self._slots.room(list(self._held), _now_s()).items():
+            waiting = self._held[target]
+            for _ in range(min(count, len(waiting))):
+                self._begin(waiting.popleft()[0])
+            if not waiting:
+                del self._held[target]
 
     def _begin(self, parcel: Parcel) -> None:
-        target, destination, began_at_s = parcel.delivery.target, parcel.destination, _now_s()
-        if self._rate is not None:
-            self._rate.use(_host(destination.url))
-        self._slots.begin(target, began_at_s, destination.limit)
+        began_at_s = _now_s()
+        self._slots.begin(parcel.delivery.target, began_at_s, parcel.destination.limit)
         task = asyncio.create_task(self._attempt(parcel, began_at_s))
         self._tasks[task] = parcel
         task.add_done_callback(self._tasks.pop)
@@ -113,7 +124,24 @@ class Dispatcher:
             _LOG.warning("what an attempt came to was not written, it may be made again: %s", type(error).__name__)
         finally:
             self._slots.end(parcel.delivery.target, began_at_s, _now_s(), result)
-            self._signals.deliveries.set()
+            endpoint = parcel.destination.endpoint
+            in_order = endpoint is not None and endpoint.ordering is Ordering.OBJECT
+            if self._held or self._more_is_due or in_order or result is not Result.SUCCESS:
+                self._signals.deliveries.set()
+
+    async def _let_go_of_what_waited_too_long(self) -> None:
+        since_s = _now_s() - HELD_AT_MOST_S
+        late: list[Parcel] = []
+        for target, waiting in list(self._held.items()):
+            while waiting and waiting[0][1] < since_s:
+                late.append(waiting.popleft()[0])
+            if not waiting:
+                del self._held[target]
+        if late:
+            await self._delivery.give_back(late)
+
+    def _count_held(self) -> int:
+        return sum(map(len, self._held.values()))
 
     async def _give_back(self) -> None:
         """Stop what is under way. (Where the database is lost as well, the leases end by themselves.)"""
@@ -121,12 +149,9 @@ class Dispatcher:
         for task in unfinished:
             task.cancel()
         await asyncio.gather(*unfinished, return_exceptions=True)
+        held = [parcel for waiting in self._held.values() for parcel, _ in waiting]
         with contextlib.suppress(DriverError):
-            await self._delivery.give_back(list(unfinished.values()))
-
-
-def _host(url: str) -> str:
-    return urlsplit(url).hostname or url
+            await self._delivery.give_back([*unfinished.values(), *held])
 
 
 def _now_s() -> float:

@@ -4,9 +4,10 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from domain.target_rate import TargetRate
 from services.psp import Psp
 from workers import incoming, processor, publisher
-from workers.dispatcher import Dispatcher, TargetRate
+from workers.dispatcher import Dispatcher
 from workers.loop import keep_going
 
 STRANGERS_RATE_PER_S = 20

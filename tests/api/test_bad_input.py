@@ -56,6 +56,7 @@ ROUTES: Mapping[str, tuple[dict[str, Any], set[str]]] = {
     "POST /users/login": ({"email": "bad-input@example.com", "password": PASSWORD}, {"email", "password"}),
     "POST /users/refresh": ({"refresh_token": "x"}, {"refresh_token"}),
     "POST /users/logout": ({}, set()),
+    "POST /users/me/webhook-secret/rotate": ({"overlapDays": 1}, set()),
     "PATCH /users/user_none/role": ({"new_role": "user"}, {"new_role"}),
     "POST /payments/charge": (CHARGE, {"customerName", "paymentAmount", "currency"}),
     "PATCH /payments/{id}": ({"details": "d", "reference": "r", "metadata": {"a": "b"}}, set()),
@@ -81,9 +82,10 @@ BODY_OPTIONAL = (
     "POST /payments/{id}/capture",
     "POST /payments/{id}/authenticate",
     "POST /webhook-endpoints/{endpoint}/rotate",
+    "POST /users/me/webhook-secret/rotate",
 )
 FIELDS = [
-    # Nought is a good overlap; what is none stands in test_webhook_endpoints.py.
+    # Nought is a good overlap; what is none stands in test_webhook_endpoints.py and test_webhook_secret.py.
     *((route, field) for route in VALIDATED for field in ROUTES[route][0] if field != "overlapDays"),
     *(("POST /payments/charge", field) for field in ("card", "cardToken", "cardId", "customerId")),
     *(("POST /customers/{customer}/payments", field) for field in ("cardToken", "cardId")),
@@ -120,7 +122,8 @@ def send(
     def send(route: str, body: bytes) -> httpx.Response:
         method, path = route.format(id=payment_id, customer=customer_id, endpoint=endpoint_id).split()
         # Where key and token must be of one account, the system_admin's token is none of them.
-        either = path.startswith(("/customers", "/refunds", "/payment-keys", "/webhook-endpoints"))
+        of_either = ("/customers", "/refunds", "/payment-keys", "/webhook-endpoints", "/users/me/webhook-secret")
+        either = path.startswith(of_either)
         headers = {**JSON, **merchant.key, **({} if either else root)}
         content = body.replace(b"{id}", payment_id.encode())
         return shared_psp.client.request(method, API + path, content=content, headers=headers)
@@ -129,7 +132,9 @@ def send(
 
 
 @pytest.fixture
-def nothing_stored(database: Database[Any], payment_id: str, customer_id: str, endpoint_id: str) -> Iterator[None]:
+def nothing_stored(
+    database: Database[Any], merchant: Account, payment_id: str, customer_id: str, endpoint_id: str
+) -> Iterator[None]:
     counted = (
         "users",
         "sessions",
@@ -140,13 +145,15 @@ def nothing_stored(database: Database[Any], payment_id: str, customer_id: str, e
         "card_tokens",
         "payment_keys",
         "webhook_endpoints",
+        "audit",
     )
 
     def state() -> tuple[object, ...]:
         payment = database.payments.find_one({"_id": payment_id}, {"outbox": 0})
         customer = database.customers.find_one({"_id": customer_id}, {"outbox": 0})
         endpoint = database.webhook_endpoints.find_one({"_id": endpoint_id})
-        return (*(database[name].count_documents({}) for name in counted), payment, customer, endpoint)
+        account = database.users.find_one({"_id": merchant.id})
+        return (*(database[name].count_documents({}) for name in counted), payment, customer, endpoint, account)
 
     before = state()
     yield

@@ -61,6 +61,15 @@ def test_an_attempt_is_kept_as_it_went(psp: Psp, account: Account, receiver: Rec
     assert sum(spent) <= attempt["duration_ms"] + len(spent)
 
 
+def test_an_answer_of_any_bytes_is_kept(psp: Psp, account: Account, receiver: Receiver, database: Database) -> None:
+    receiver.headers = {"X-Bytes": "caf\xe9 $set \x80"}  # Latin-1, which is what the server sends
+    made = make(psp, account, receiver.url)
+
+    (attempt,) = test_event(psp, account, database, made, "delivered")["attempts"]
+
+    assert dict(attempt["response_headers"])["X-Bytes"] == "caf\ufffd $set \ufffd"
+
+
 def test_a_phase_that_was_not_come_to_is_left_out(psp: Psp, account: Account, database: Database) -> None:
     made = make(psp, account, "http://no-such-host.invalid/", retrySchedule=[0])
 

@@ -156,6 +156,7 @@ def test_the_role_table_is_that_of_the_contract() -> None:
         "incoming-webhooks",
         "payment-keys",
         "refunds",
+        "users",
         "webhook-endpoints",
     }
     for (method, path), access in ROLE_TABLE.items():
@@ -164,7 +165,7 @@ def test_the_role_table_is_that_of_the_contract() -> None:
             assert roles == {"system_admin"}
         elif path.startswith(f"{API}/admin/") or path in (f"{API}/users", f"{API}/users/{{user_id}}"):
             assert roles == ADMINS
-        elif path.startswith((f"{API}/events", f"{API}/incoming-webhooks")):
+        elif path.startswith((f"{API}/events", f"{API}/incoming-webhooks", f"{API}/users/me/")):
             assert roles == ADMINS | {"user", "merchant"}
         elif access.needs is Needs.EITHER or path.endswith("/capture"):
             assert roles == ADMINS | {"merchant"}

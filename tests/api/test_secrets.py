@@ -31,6 +31,7 @@ def known_secrets(psp: Psp, receiver: Receiver) -> dict[str, str]:
     rotated = psp.post(f"/webhook-endpoints/{endpoint['id']}/rotate", headers=account.key).json()
     psp.post(f"/webhook-endpoints/{endpoint['id']}/test", headers=account.key)
     receiver.wait_for(4)
+    replacing = psp.post("/users/me/webhook-secret/rotate", headers=account.key).json()
     psp.get(f"/webhook-endpoints/{endpoint['id']}/secret", headers=account.key)
     again = psp.login(account.email, password).json()
     form = psp.post("/auth/token", data={"username": account.email, "password": password}).json()
@@ -51,6 +52,7 @@ def known_secrets(psp: Psp, receiver: Receiver) -> dict[str, str]:
         "first admin's password": ADMIN_PASSWORD,
         "API key": account.api_key,
         "webhook secret": account.webhook_secret,
+        "webhook secret after": replacing["webhookSecret"],
         "endpoint's secret": rotated["secret"],
         "endpoint's secret before": endpoint["secret"],
     }

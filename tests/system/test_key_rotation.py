@@ -15,6 +15,7 @@ import pymongo
 import pytest
 from bson.raw_bson import RawBSONDocument
 from pymongo.database import Database
+from standardwebhooks import Webhook
 
 from domain.signing import plain_signature
 from tests.conftest import ROOT, Server, clean_environment, serving
@@ -116,6 +117,7 @@ def test_after_a_rotation_everything_works_without_the_old_key(
         held = psp.charge(account, {"Prefer": "wait=30"}, card=CARD, capture="manual").json()
         endpoint = {"url": receiver.url, "events": ["customer.created"]}
         endpoint = psp.post("/webhook-endpoints", json=endpoint, headers=account.key).json()
+        new_secret = psp.post("/users/me/webhook-secret/rotate", headers=account.key).json()["webhookSecret"]
     with installation.serving(OLD, WORKER="off") as server:
         waiting = client(server).charge(account, card=CARD).json()
 
@@ -142,6 +144,8 @@ def test_after_a_rotation_everything_works_without_the_old_key(
         assert psp.completed(account, webhookUrl=receiver.url)["status"] == "completed"
         for request in receiver.wait_for(3):
             assert request.headers["x-signature"] == plain_signature(account.webhook_secret, request.body)
+            for secret in (account.webhook_secret, new_secret):
+                assert Webhook(secret).verify(request.body, request.headers)
         psp.post("/customers", json={"name": "Ada"}, headers=account.key)
         told = receiver.wait_for(4)[3]
         assert told.headers["x-signature"] == plain_signature(endpoint["secret"], told.body)

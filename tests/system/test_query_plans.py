@@ -166,6 +166,7 @@ def use_incoming(psp: Psp, account: Account) -> None:
         signature = {"X-Signature": plain_signature(account.webhook_secret, body), "Content-Type": "application/json"}
         psp.post("/webhook-receive", content=body, headers={**account.key, **signature})
     psp.post("/webhook-receive", content=b"{}", headers={**account.key, "Content-Type": "application/json"})
+    assert psp.post("/users/me/webhook-secret/rotate", headers=account.key).status_code == 200
     page = psp.get("/incoming-webhooks", params={"limit": "2"}, headers=account.key).json()
     assert page["refused"]["missing"] == 1
     psp.get("/incoming-webhooks", params={"limit": "2", "cursor": page["nextCursor"]}, headers=account.key)
