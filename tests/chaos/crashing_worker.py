@@ -19,7 +19,9 @@ STOPPED = 77
 """The exit code of a worker that has come to its crash point."""
 # A process forked from one that has imported everything starts in a moment.
 _fork = get_context("forkserver")
-_fork.set_forkserver_preload(["tests.crashing_worker", "workers.runner", "bank.app", "commands.signatures", "uvicorn"])
+_fork.set_forkserver_preload(
+    ["tests.chaos.crashing_worker", "workers.runner", "bank.app", "commands.signatures", "uvicorn"]
+)
 
 
 @dataclass(frozen=True)
