@@ -246,7 +246,7 @@ def test_an_endpoint_to_which_nothing_came_through_for_five_days_is_disabled_onc
     long_ago = failing["failing_since"] - LONGEST_FAILING
     database["webhook_endpoints"].update_one({"_id": made["id"]}, {"$set": {"failing_since": long_ago}})
     for _ in range(5):
-        ask_for_a_test(psp, account, made)
+        psp.charge(account)
 
     shown = until(lambda: (one := get(psp, account, made))["status"] == "disabled" and one)
     assert shown["disabledReason"] == "failing"
