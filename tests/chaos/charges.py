@@ -59,7 +59,12 @@ class Charges:
     async def once(self, number: int, api: str) -> tuple[int, bytes]:
         """Send a charge to one of the processes; the status and the body."""
         pan = CARDS[number // len(self._accounts) % len(CARDS)]
-        body: dict[str, Any] = {"customerName": "Grace Hopper", "paymentAmount": 1 + number % 1000, "currency": "USD"}
+        body: dict[str, Any] = {
+            "customerName": "Grace Hopper",
+            "paymentAmount": 1 + number % 1000,
+            "currency": "USD",
+            "reference": f"charge-{number}",
+        }
         if pan is not None:
             body["card"] = card(PAN[pan])
         if number % OWN_URL_EVERY == 0:

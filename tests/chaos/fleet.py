@@ -81,8 +81,8 @@ class Fleet:
         self.kills[kind] += 1
 
     def _kill_mongod(self) -> bool:
-        pid = json.loads((self._data_dir / "mongodb" / "keeper" / "status.json").read_text()).get("mongod_pid")
         try:
+            pid = json.loads((self._data_dir / "mongodb" / "keeper" / "status.json").read_text()).get("mongod_pid")
             command = Path(f"/proc/{pid}/cmdline").read_bytes()
             if str(self._data_dir).encode() not in command:
                 return False
