@@ -13,7 +13,10 @@ from rich.progress import Progress as ProgressBar
 from uvicorn.loops.auto import auto_loop_factory
 
 from bank.app import create_app as create_bank_app
+from commands import deliveries
+from commands.listen import listen
 from commands.signatures import sign, verify
+from commands.trigger import trigger
 from core.config import Settings, load_settings
 from core.errors import ConfigurationError, EmailTaken
 from services.psp import open_psp
@@ -34,8 +37,7 @@ def serve(
 ) -> None:
     """Serve the API on HOST and PORT, with the workers inside unless WORKER=off."""
     settings = _settings()
-    base_url = f"http://{f'[{settings.host}]' if ':' in settings.host else settings.host}:{settings.port}"
-    typer.echo(f"\n  Mock PSP   {base_url}/api/v1\n  Try it     {base_url}/docs\n")
+    typer.echo(f"\n  Mock PSP   {settings.url}/api/v1\n  Try it     {settings.url}/docs\n")
     uvicorn.run(
         "main:app",
         host=settings.host,
@@ -112,6 +114,10 @@ def rotate_keys() -> None:
     _run(_rotate_keys(_settings()))
 
 
+app.command()(listen)
+app.command()(trigger)
+app.add_typer(deliveries.events_app, name="events")
+app.add_typer(deliveries.deliveries_app, name="deliveries")
 app.command()(sign)
 app.command()(verify)
 

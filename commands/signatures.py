@@ -11,11 +11,10 @@ from shlex import quote
 from typing import Annotated
 
 import typer
-from pydantic import TypeAdapter, ValidationError
 
+from commands.options import Json, valid_url
 from core import clock, ids
 from domain import signature_check, signing
-from schemas.common import HttpUrl
 
 STANDARD_INPUT = "@-"
 MAX_TIMESTAMP_S = 999_999_999_999  # twelve digits, which is what a verifier reads
@@ -25,13 +24,6 @@ def _valid_secret(secret: str) -> str:
     if not signing.valid_secret(secret):
         raise typer.BadParameter("A webhook secret is whsec_ and base64 of at least 24 bytes, with nothing around it.")
     return secret
-
-
-def _valid_url(url: str) -> str:
-    try:
-        return TypeAdapter(HttpUrl).validate_python(url)
-    except ValidationError as error:
-        raise typer.BadParameter(error.errors()[0]["msg"]) from None
 
 
 def _visible_ascii(message_id: str | None) -> str | None:
@@ -49,13 +41,12 @@ Secret = Annotated[
         help="The webhook secret. Better in the environment, where no list of processes shows it.",
     ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
 
 def sign(
     body: Body,
     secret: Secret,
-    url: Annotated[str, typer.Option(callback=_valid_url, help="Where the webhook is to go.")] = (
+    url: Annotated[str, typer.Option(callback=valid_url, help="Where the webhook is to go.")] = (
         "http://127.0.0.1:4242/hook"
     ),
     message_id: Annotated[

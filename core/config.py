@@ -6,7 +6,7 @@ import secrets
 from base64 import b64encode
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -19,23 +19,40 @@ MIN_SECRET_BYTES = 32
 MIN_HASH_COST = 4
 PRODUCTION_MIN_HASH_COST = 12
 DEVELOPMENT_RETRY_S = (1.0, 2.0, 4.0, 8.0, 16.0)
+PRODUCTION_RETENTION_DAYS = 30
+MAX_RETENTION_DAYS = 24_855
+"""MongoDB keeps the seconds in 31 bits."""
 PRODUCTION_RETRY_S = (5.0, 60.0, 300.0, 1800.0, 7200.0, 18000.0, 36000.0, 50400.0, 72000.0, 72000.0)
 _PLACEHOLDERS = ("changeme", "secretkey", "yoursecret", "supersecret", "password", "default", "insecure", "placeholder")
 
+_EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - read here, bound nowhere
+
 CommaSeparated = Annotated[tuple[str, ...], NoDecode]
+Read = TypeVar("Read", bound=BaseSettings)
 
 
-class Settings(BaseSettings):
-    """What the environment says. A field left out of production's defaults is the same in both."""
+class Address(BaseSettings):
+    """Where the API is served: all that a client on the same machine has to know, who needs no secret of the server."""
 
     model_config = SettingsConfigDict(env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True)
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8000, ge=0, le=65535)
+
+    @property
+    def url(self) -> str:
+        """Where it is reached from this machine."""
+        host = _EVERYWHERE.get(self.host, self.host)
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
+
+
+class Settings(Address):
+    """What the environment says. A field left out of production's defaults is the same in both."""
 
     environment: Literal["development", "production"] = "development"
     mongodb_uri: SecretStr | None = None
     mongodb_db: str = Field(default="mock_psp", min_length=1, max_length=63, pattern=r"^[A-Za-z0-9_-]+$")
     data_dir: Path = Path(".data")
-    host: str = "127.0.0.1"
-    port: int = Field(default=8000, ge=0, le=65535)
 
     jwt_secret: SecretStr | None = None
     encryption_key: SecretStr | None = None
@@ -53,6 +70,7 @@ class Settings(BaseSettings):
 
     webhook_allow_private_networks: bool = True
     webhook_retry_schedule: Annotated[tuple[float, ...], NoDecode] = DEVELOPMENT_RETRY_S
+    retention_days: int | None = Field(default=None, ge=1, le=MAX_RETENTION_DAYS)
 
     @model_validator(mode="before")
     @classmethod
@@ -62,9 +80,16 @@ class Settings(BaseSettings):
                 "access_token_minutes": 15,
                 "webhook_allow_private_networks": False,
                 "webhook_retry_schedule": PRODUCTION_RETRY_S,
+                "retention_days": PRODUCTION_RETENTION_DAYS,
                 **values,
             }
         return values
+
+    @field_validator("retention_days", mode="before")
+    @classmethod
+    def _forever(cls, value: object) -> object:
+        # A word for it, because an empty variable is as good as none.
+        return None if value == "forever" else value
 
     @field_validator("webhook_retry_schedule", mode="before")
     @classmethod
@@ -161,15 +186,24 @@ class Secrets:
 
 def load_settings() -> Settings:
     """Read the settings. Raises ConfigurationError with one sentence for the first thing that is wrong."""
+    settings = _read(Settings)
+    _ = settings.secrets
+    return settings
+
+
+def load_address() -> Address:
+    """Read where the API is served, and nothing else. Raises ConfigurationError."""
+    return _read(Address)
+
+
+def _read(kind: type[Read]) -> Read:
     try:
-        settings = Settings()
+        return kind()
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"]).upper()
         reason = first["msg"].removeprefix("Value error, ")
         raise ConfigurationError(f"{where}: {reason}." if where else f"{reason}.") from None
-    _ = settings.secrets
-    return settings
 
 
 def _well_known(secret: str) -> bool:

@@ -72,6 +72,8 @@ DuplicateKey = DuplicateKeyError
 OPERATION_TIMEOUT_S = 4.0
 DUPLICATE_KEY = 11000
 NAMESPACE_EXISTS = 48
+NOT_THERE = (26, 27)
+"""NamespaceNotFound and IndexNotFound."""
 DOCUMENT_TOO_LARGE = (10334, 17419)
 INDEX_CONFLICTS = (85, 86)
 """IndexOptionsConflict and IndexKeySpecsConflict."""
@@ -129,6 +131,26 @@ class Database:
                 raise
             for index in indexes:
                 await self._replace_index(self._database[collection], index)
+
+    async def ensure_expiry(
+        self, collection: str, field: str, after_s: int | None, *, name: str, only: Document | None = None
+    ) -> None:
+        """Have MongoDB itself delete documents so many seconds after the time in a field, `only` those of that kind;
+        with None, no more. Safe to run in several processes at once.
+        """
+        rows = self._database[collection]
+        partial: Document = {} if only is None else {"partialFilterExpression": only}
+        try:
+            if after_s is None:
+                await rows.drop_index(name)
+            else:
+                await rows.create_indexes([IndexModel(field, name=name, expireAfterSeconds=after_s, **partial)])
+        except OperationFailure as error:
+            if error.code in INDEX_CONFLICTS:
+                # It is there with another time: building it anew would take long.
+                await self._database.command("collMod", collection, index={"name": name, "expireAfterSeconds": after_s})
+            elif error.code not in NOT_THERE:
+                raise
 
     async def ensure_capped(self, collection: str, size_bytes: int) -> None:
         """Make a collection that keeps its newest documents only, or turn an older version's into one."""

@@ -130,6 +130,12 @@ class TooManyEndpoints(PspError):
     message = "An account has at most 50 webhook endpoints. Delete one first."
 
 
+class TooManyResendJobs(PspError):
+    status = 409
+    code = "too_many_resend_jobs"
+    message = "An account has at most 5 resend jobs under way. Cancel one, or wait until one is completed."
+
+
 class LastSystemAdmin(PspError):
     status = 409
     code = "last_system_admin"

@@ -16,6 +16,7 @@ TOLERANCE_S = 300
 MAX_SIGNATURES = 10
 MAX_HEADER_LENGTH = 4096
 SECRET_PREFIX = "whsec_"  # noqa: S105 - a prefix
+USER_AGENT = "MockPSP-Webhooks/1.0"
 _PLAIN_SIGNATURE = re.compile(r"[0-9a-fA-F]{64}", re.ASCII)
 
 
@@ -41,6 +42,26 @@ def standard_signature(secret: str, message_id: str, timestamp_s: int, body: byt
 def plain_signature(secret: str, body: bytes) -> str:
     """Hex HMAC-SHA256 of the raw body, keyed with the whole secret string (its prefix included)."""
     return hmac.digest(secret.encode(), body, sha256).hex()
+
+
+def webhook_headers(secrets: Sequence[str], message_id: str, timestamp_s: int, body: bytes) -> dict[str, str]:
+    """All headers that a webhook is sent with. `secrets` are the newest first, two while a rotation overlaps."""
+    return {
+        "Content-Type": "application/json",
+        "User-Agent": USER_AGENT,
+        "webhook-id": message_id,
+        "webhook-timestamp": str(timestamp_s),
+        "webhook-signature": " ".join(
+            [standard_signature(secret, message_id, timestamp_s, body) for secret in secrets]
+        ),
+        # It has room for one only: receivers know the old secret until they are given the new one.
+        "X-Signature": plain_signature(secrets[-1], body),
+    }
+
+
+def derived_secret(key: str, label: str) -> str:
+    """The webhook secret that this key always gives under this label, and that gives nothing of the key away."""
+    return SECRET_PREFIX + b64encode(hmac.digest(key.encode(), label.encode(), sha256)).decode("ascii")
 
 
 def verify_standard(

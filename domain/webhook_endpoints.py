@@ -66,6 +66,13 @@ class WebhookEndpoint:
     """Goes up with every change; a change is written on condition that it is still the one that was read."""
 
 
+def is_sent(endpoint_id: str, events: Iterable[str], event_type: str, stream_id: str) -> bool:
+    """Whether an endpoint that subscribes to these is sent an event of this type, numbered by this object."""
+    if event_type == TEST_EVENT:
+        return endpoint_id == stream_id
+    return wants(events, event_type)
+
+
 def wants(events: Iterable[str], event_type: str) -> bool:
     """Whether who subscribes to these is sent an event of this type."""
     kind = event_type.partition(".")[0]

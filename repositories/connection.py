@@ -9,7 +9,7 @@ from core.database import Database, DriverError
 from core.embedded_mongo import start as start_embedded_mongo
 from core.errors import ConfigurationError
 from core.mongo_files import EmbeddedMongoError
-from repositories.indexes import create_indexes
+from repositories.indexes import create_indexes, keep_for
 
 
 @asynccontextmanager
@@ -30,6 +30,7 @@ async def connected(settings: Settings) -> AsyncIterator[Database]:
             stack.callback(database.close)
             await database.require_replica_set()
             await create_indexes(database)
+            await keep_for(database, settings.retention_days)
         except DriverError as error:
             raise ConfigurationError(
                 f"MongoDB does not answer as it should ({_first_line(error)}): check MONGODB_URI, or leave it unset to "

@@ -2,11 +2,11 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from itertools import islice
 
-from core import ids
+from core import clock, ids
 from core.coalesce import Coalescer
 from core.database import (
     ASCENDING,
@@ -20,6 +20,7 @@ from core.database import (
 )
 from domain.attempts import Attempt
 from repositories import leases
+from repositories.claims import Claim, claim_document
 
 
 class DeliveryState(StrEnum):
@@ -42,6 +43,7 @@ class DeadReason(StrEnum):
     """Published, or tried again, while its endpoint was being disabled or deleted."""
     EVENT_GONE = "event_gone"
     """Older than the events that are kept."""
+    RESEND_CANCELLED = "resend_cancelled"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,9 @@ class NewDelivery:
     """What numbers the event: an endpoint that asks for order is sent one of a stream at a time."""
     sequence: int
     endpoint_id: str | None = None
+    resend_id: str | None = None
+    """Where the event is sent again: of which resend, or resend job, this is."""
+    claim: Claim | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +90,6 @@ class Outcome:
 
 
 _PENDING = {"state": DeliveryState.PENDING.value}
-_DEAD = {"state": DeliveryState.DEAD.value}
 _BURIED_AT_ONCE = 1000
 _LOOKED_AT_TOGETHER = 100
 """MongoDB merges the scans of so many targets; of more than 200 it would sort all that waits."""
@@ -99,28 +103,7 @@ class DeliveryRepository:
 
     async def insert_missing(self, deliveries: Sequence[NewDelivery]) -> None:
         """Insert those that are not there yet."""
-        await insert_missing(
-            self._deliveries,
-            [
-                {
-                    "_id": one.id,
-                    "event_id": one.event_id,
-                    "event_type": one.event_type,
-                    "owner_id": one.owner_id,
-                    "target": one.target,
-                    "url": one.url,
-                    "state": DeliveryState.PENDING.value,
-                    "failures": 0,
-                    "attempts": [],
-                    "created_at": one.due_at,
-                    "due_at": one.due_at,
-                    "stream_id": one.stream_id,
-                    "sequence": one.sequence,
-                    **({} if one.endpoint_id is None else {"endpoint_id": one.endpoint_id}),
-                }
-                for one in deliveries
-            ],
-        )
+        await insert_missing(self._deliveries, [new_document(one) for one in deliveries])
 
     async def first_due(self) -> dict[str, datetime]:
         """By target that something waits for: when the first of it is due, read from the index alone.
@@ -211,7 +194,7 @@ class DeliveryRepository:
     async def bury(self, leased: Sequence[LeasedDelivery], reason: DeadReason) -> None:
         """Make dead letters of what is leased, without an attempt, while the leases' tokens stand."""
         if leased:
-            update = {"$set": {**_DEAD, "dead_reason": reason.value}, "$unset": leases.RELEASE}
+            update = {"$set": buried(reason), "$unset": leases.RELEASE}
             updates = [UpdateOne({"_id": one.id, "lease_token": one.token}, update) for one in leased]
             await self._deliveries.bulk_write(updates, ordered=False)
 
@@ -220,7 +203,7 @@ class DeliveryRepository:
         waiting: Document = {**_PENDING, "target": target}
         while rows := await self._deliveries.find(waiting, {"_id": 1}).limit(_BURIED_AT_ONCE).to_list(None):
             some = {"_id": {"$in": [row["_id"] for row in rows]}, **_PENDING}
-            await self._deliveries.update_many(some, {"$set": {**_DEAD, "dead_reason": reason.value}})
+            await self._deliveries.update_many(some, {"$set": buried(reason)})
 
     async def count_by_state(self) -> dict[str, int]:
         rows = await self._deliveries.aggregate([{"$group": {"_id": "$state", "count": {"$sum": 1}}}]).to_list(None)
@@ -248,6 +231,33 @@ def endpoint_delivery_id(event_id: str, endpoint_id: str) -> str:
     return ids.derived("dlv", event_id, endpoint_id, "0")
 
 
+def new_document(one: NewDelivery) -> Document:
+    """A delivery as it is stored at first."""
+    document: Document = {
+        "_id": one.id,
+        "event_id": one.event_id,
+        "event_type": one.event_type,
+        "owner_id": one.owner_id,
+        "target": one.target,
+        "url": one.url,
+        "state": DeliveryState.PENDING.value,
+        "failures": 0,
+        "attempts": [],
+        "created_at": one.due_at,
+        "updated_at": one.due_at,
+        "due_at": one.due_at,
+        "stream_id": one.stream_id,
+        "sequence": one.sequence,
+    }
+    if one.endpoint_id is not None:
+        document["endpoint_id"] = one.endpoint_id
+    if one.resend_id is not None:
+        document["resend_id"] = one.resend_id
+    if one.claim is not None:
+        document["claim"] = claim_document(one.claim)
+    return document
+
+
 def _heads(target: str, now: datetime, count: int) -> Pipeline:
     """The first of each stream, where that is due and free. (A DISTINCT_SCAN: one step for each stream.)"""
     first = {name: {"$first": f"${name}"} for name in ("due_at", "lease_until")}
@@ -262,6 +272,11 @@ def _heads(target: str, now: datetime, count: int) -> Pipeline:
     ]
 
 
+def buried(reason: DeadReason) -> Document:
+    """What makes a dead letter of a delivery without an attempt."""
+    return {"state": DeliveryState.DEAD.value, "dead_reason": reason.value, "updated_at": clock.now()}
+
+
 def _recorded(outcomes: Sequence[Outcome]) -> Pipeline:
     """One update for all of them, each row taking its own outcome: half the cost of an update for each."""
     ids = [outcome.delivery_id for outcome in outcomes]
@@ -272,6 +287,7 @@ def _recorded(outcomes: Sequence[Outcome]) -> Pipeline:
         {
             "$set": {
                 "state": "$outcome.state",
+                "updated_at": "$outcome.updated_at",
                 "due_at": {"$ifNull": ["$outcome.due_at", "$due_at"]},
                 # One may stand there, where its endpoint was disabled while the attempt was under way.
                 "dead_reason": {"$ifNull": ["$outcome.dead_reason", "$$REMOVE"]},
@@ -286,6 +302,7 @@ def _recorded(outcomes: Sequence[Outcome]) -> Pipeline:
 def _outcome_document(outcome: Outcome) -> Document:
     return {
         "state": outcome.state.value,
+        "updated_at": outcome.attempt.at + timedelta(milliseconds=outcome.attempt.duration_ms),
         "due_at": outcome.due_at,
         "dead_reason": None if outcome.dead_reason is None else outcome.dead_reason.value,
         "failures": 0 if outcome.state is DeliveryState.DELIVERED else 1,

@@ -8,6 +8,7 @@ from core.database import Database, Document, insert_missing
 from repositories.pages import Page, Sort, read_page
 
 _NEWEST_FIRST = Sort("created_at", descending=True)
+_OLDEST_FIRST = Sort("created_at", descending=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,30 @@ class EventFilter:
     object_id: str | None = None
     created_from: datetime | None = None
     created_to: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EventHead:
+    """An event without its body."""
+
+    id: str
+    type: str
+    owner_id: str
+    stream_id: str
+    sequence: int
+    created_at: datetime
+
+    @property
+    def position(self) -> "Position":
+        return Position(self.created_at, self.id)
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where an event stands among its account's, oldest first."""
+
+    at: datetime
+    event_id: str
 
 
 class EventRepository:
@@ -67,6 +92,25 @@ class EventRepository:
         row = await self._events.find_one({"_id": event_id, "owner_id": owner_id}, {"body": 1})
         return bytes(row["body"]) if row else None
 
+    async def head(self, owner_id: str, event_id: str) -> EventHead | None:
+        """The owner's event."""
+        row = await self._events.find_one({"_id": event_id, "owner_id": owner_id}, {"body": 0})
+        return _head(row) if row else None
+
+    async def heads_after(self, wanted: EventFilter, after: Position | None, limit: int) -> list[EventHead]:
+        """The next events after this position, or the first ones, oldest first."""
+        conditions = _conditions(wanted)
+        if after is not None:
+            # The plain bound lets the index begin at the right place; the rest settles equal times.
+            conditions.setdefault("created_at", {})["$gte"] = after.at
+            conditions["$or"] = [{"created_at": {"$gt": after.at}}, {"_id": {"$gt": after.event_id}}]
+        rows = self._events.find(conditions, {"body": 0}, hint="owner").sort(_OLDEST_FIRST.keys).limit(limit)
+        return [_head(row) for row in await rows.to_list(None)]
+
+    async def count(self, wanted: EventFilter, limit: int) -> int:
+        """How many there are, counted up to the limit."""
+        return await self._events.count_documents(_conditions(wanted), limit=limit, hint="owner")
+
     async def page(self, wanted: EventFilter, *, limit: int, cursor: str | None) -> Page[bytes]:
         """The bytes of each event, newest first. Raises CursorInvalid."""
         return await read_page(
@@ -90,6 +134,18 @@ def _conditions(wanted: EventFilter) -> Document:
         if bound is not None:
             conditions.setdefault("created_at", {})[operator] = bound
     return conditions
+
+
+def _head(row: Document) -> EventHead:
+    return EventHead(
+        id=row["_id"],
+        type=row["type"],
+        owner_id=row["owner_id"],
+        # Where an older version published it, it names its object only.
+        stream_id=row.get("stream_id") or row["object_id"],
+        sequence=row["sequence"],
+        created_at=row["created_at"],
+    )
 
 
 def _body(row: Document) -> bytes:

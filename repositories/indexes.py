@@ -5,7 +5,9 @@ that ends in a sort key, so that a page costs the same in an account of 100 and 
 (due, outbox, pending deliveries) are partial and hold live rows only, so finished rows never slow a claim.
 """
 
-from core.database import ASCENDING, Database, IndexModel
+from collections.abc import Mapping
+
+from core.database import ASCENDING, Database, Document, IndexModel
 from repositories import signals
 
 _CREATED = (("created_at", ASCENDING), ("_id", ASCENDING))
@@ -118,7 +120,25 @@ INDEXES: dict[str, list[IndexModel]] = {
             name="heads",
             partialFilterExpression={"state": "pending"},
         ),
-        IndexModel("event_id", name="event"),
+        # Of the same name as an older version's index over the event alone.
+        IndexModel([("event_id", ASCENDING), *_CREATED], name="event"),
+        # Each index over the state costs every outcome a write: there is one for an account, and one for an endpoint.
+        IndexModel([("owner_id", ASCENDING), ("state", ASCENDING), *_CREATED], name="by_owner"),
+        IndexModel(
+            [("owner_id", ASCENDING), ("endpoint_id", ASCENDING), ("state", ASCENDING), *_CREATED],
+            name="by_endpoint",
+            partialFilterExpression={"endpoint_id": {"$exists": True}},
+        ),
+        # What waits of a resend. The state is a key so that counting reads no delivery.
+        IndexModel(
+            [("resend_id", ASCENDING), ("state", ASCENDING), ("target", ASCENDING)],
+            name="resends",
+            partialFilterExpression={"resend_id": {"$exists": True}, "state": "pending"},
+        ),
+    ],
+    "resend_jobs": [
+        IndexModel([("owner_id", ASCENDING), ("status", ASCENDING), *_CREATED], name="by_owner"),
+        IndexModel("due_at", name="work", partialFilterExpression={"due_at": {"$exists": True}}),
     ],
     "webhook_endpoints": [
         _list_index("by_time", "owner_id", sort=_CREATED),
@@ -137,6 +157,24 @@ INDEXES: dict[str, list[IndexModel]] = {
     "keyring": [],
     "guards": [],
 }
+
+
+RETENTION: Mapping[str, tuple[str, Document | None]] = {
+    "events": ("created_at", None),
+    # From its end on, so that every dead letter can be seen. What waits is never forgotten; it becomes a dead letter
+    # where its event is gone by then.
+    "deliveries": ("updated_at", {"state": {"$in": ["delivered", "dead"]}}),
+    "incoming_webhooks": ("received_at", None),
+    "resend_jobs": ("ended_at", None),
+}
+"""What is kept for a while only, where the settings say so: by which time, and what of it (None: all)."""
+
+
+async def keep_for(database: Database, days: int | None) -> None:
+    """Have MongoDB forget what is older than so many days; nothing with None. Safe in several processes at once."""
+    for name, (field, only) in RETENTION.items():
+        after_s = None if days is None else days * 24 * 3600
+        await database.ensure_expiry(name, field, after_s, name="retention", only=only)
 
 
 async def create_indexes(database: Database) -> None:

@@ -97,7 +97,7 @@ class WebhookEndpointRepository:
     async def fails_since(self, endpoint_id: str, moment: datetime) -> None:
         """An attempt failed at this moment; the first since the last success counts."""
         await self._endpoints.update_one(
-            {"_id": endpoint_id, "failing_since": None}, {"$set": {"failing_since": moment}, "$inc": {"version": 1}}
+            {"_id": endpoint_id, "failing_since": None}, {"$set": {"failing_since": moment}}
         )
 
     async def fails_no_more(self, endpoint_id: str) -> None:

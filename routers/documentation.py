@@ -44,6 +44,7 @@ TAGS = [
     {"name": "Test cards", "description": "What the bank simulator does with which card."},
     {"name": "Events", "description": "What has happened to an account's objects. `X-API-Key` or a token."},
     {"name": "Webhook endpoints", "description": "Where an account's events are sent. `X-API-Key` or a token."},
+    {"name": "Deliveries", "description": "What was sent where, and sending it again. `X-API-Key` or a token."},
     {"name": "Webhooks", "description": "What others send to an account. `X-API-Key` and a signature."},
     {"name": "Users", "description": "Accounts and their roles."},
     {"name": "Sessions", "description": "Logging in and out."},

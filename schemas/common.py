@@ -71,6 +71,7 @@ def _number(value: object) -> Decimal:
 
 _MOST_DECIMALS = max(EXPONENTS.values())
 _MOST_DIGITS = len(str(MAX_AMOUNT_MINOR))
+_DATE_AND_TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ]", re.ASCII)
 _PLAIN_NUMBER = re.compile(r"[+-]?[0-9]{1,40}(\.[0-9]{1,40})?", re.ASCII)
 
 
@@ -122,6 +123,13 @@ def _utc(value: datetime) -> datetime:
         raise ValueError("the time is out of range") from None
 
 
+def _written_out(value: object) -> object:
+    """Text that begins with a date. Numbers would be read as seconds, or as milliseconds, since 1970."""
+    if not isinstance(value, str) or not _DATE_AND_TIME.match(value):
+        raise PydanticKnownError("datetime_type")
+    return value
+
+
 NOT_BLANK = r"\S"
 
 CurrencyCode = Annotated[
@@ -148,6 +156,12 @@ HttpUrl = Annotated[
 Moment = Annotated[
     datetime,
     PlainSerializer(rfc3339, return_type=str),
+    WithJsonSchema({"type": "string", "format": "date-time", "examples": ["2026-11-21T07:25:01.123Z"]}),
+]
+MomentInBody = Annotated[
+    datetime,
+    BeforeValidator(_written_out),
+    AfterValidator(_utc),
     WithJsonSchema({"type": "string", "format": "date-time", "examples": ["2026-11-21T07:25:01.123Z"]}),
 ]
 MomentBound = Annotated[datetime, AfterValidator(_utc)]

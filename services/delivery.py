@@ -1,5 +1,6 @@
 """Delivering webhooks: leasing what is due, signing, sending, and writing down what became of it."""
 
+import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
@@ -76,8 +77,9 @@ class Delivery:
         leased = await self._deliveries.lease_due(room, ordered, clock.now(), lease_s=LEASE_S)
         if not leased:
             return []
-        bodies = await self._events.bodies([one.event_id for one in leased])
-        destinations = await self._destinations(leased, endpoints)
+        bodies, destinations = await asyncio.gather(
+            self._events.bodies([one.event_id for one in leased]), self._destinations(leased, endpoints)
+        )
         if forgotten := [one for one in leased if one.event_id not in bodies]:
             await self._deliveries.bury(forgotten, DeadReason.EVENT_GONE)
         return [
@@ -100,11 +102,14 @@ class Delivery:
             reply = await self._sender.post(destination.url, parcel.body, headers, timeout_s=destination.timeout_s)
         else:
             headers, reply = {}, Reply(error="secret_unreadable")
+        if destination.endpoint is not None and reply.gone:
+            # Before it is written down: whoever is stopped in between must not make the only 410 disappear.
+            await self._health.gone(destination.endpoint)
         await self._deliveries.record(self._outcome(parcel, started_at, headers, reply))
         if destination.endpoint is not None and reply.success:
             await self._health.succeeded(destination.endpoint)
         elif destination.endpoint is not None:
-            await self._health.failed(destination.endpoint, started_at, gone=reply.gone)
+            await self._health.failed(destination.endpoint, started_at)
         if reply.success:
             return Result.SUCCESS
         return Result.OVERLOAD if reply.overloaded else Result.FAILURE

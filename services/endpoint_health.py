@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import random
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from core import clock, ids, json_codec
 from domain.webhook_endpoints import (
@@ -21,6 +21,8 @@ from schemas.webhook_endpoints import webhook_endpoint_view
 from services.signals import Signals
 
 _TRIES = 30
+_WORTH_WRITING = timedelta(minutes=1)
+"""An endpoint that fails now and then would be written with every other attempt. What are minutes against five days."""
 _LOG = logging.getLogger(__name__)
 
 
@@ -33,14 +35,16 @@ class EndpointHealth:
         self._signals = signals
 
     async def succeeded(self, endpoint: WebhookEndpoint) -> None:
-        if endpoint.failing_since is not None:
+        if endpoint.failing_since is not None and clock.now() - endpoint.failing_since > _WORTH_WRITING:
             await self._endpoints.fails_no_more(endpoint.id)
 
-    async def failed(self, endpoint: WebhookEndpoint, at: datetime, *, gone: bool) -> None:
-        """An attempt failed; `gone` where the answer was 410."""
-        if gone:
-            await self._disable(endpoint.id, DisabledReason.GONE)
-        elif endpoint.failing_since is None:
+    async def gone(self, endpoint: WebhookEndpoint) -> None:
+        """The answer was 410."""
+        await self._disable(endpoint.id, DisabledReason.GONE)
+
+    async def failed(self, endpoint: WebhookEndpoint, at: datetime) -> None:
+        """An attempt that began then failed."""
+        if endpoint.failing_since is None:
             await self._endpoints.fails_since(endpoint.id, at)
         elif failing_too_long(endpoint, at):
             await self._disable(endpoint.id, DisabledReason.FAILING)

@@ -8,8 +8,6 @@ from domain import signing
 from domain.webhook_endpoints import WebhookEndpoint
 from repositories.deliveries import LeasedDelivery
 
-USER_AGENT = "MockPSP-Webhooks/1.0"
-
 
 @dataclass(frozen=True, slots=True)
 class Destination:
@@ -35,16 +33,6 @@ class Parcel:
     destination: Destination
 
     def headers(self, sent_at: datetime) -> dict[str, str]:
-        timestamp_s = int(sent_at.timestamp())
-        event_id, secrets = self.delivery.event_id, self.destination.secrets
-        return {
-            "Content-Type": "application/json",
-            "User-Agent": USER_AGENT,
-            "webhook-id": event_id,
-            "webhook-timestamp": str(timestamp_s),
-            "webhook-signature": " ".join(
-                [signing.standard_signature(secret, event_id, timestamp_s, self.body) for secret in secrets]
-            ),
-            # It has room for one only: receivers know the old secret until they are given the new one.
-            "X-Signature": signing.plain_signature(secrets[-1], self.body),
-        }
+        return signing.webhook_headers(
+            self.destination.secrets, self.delivery.event_id, int(sent_at.timestamp()), self.body
+        )

@@ -18,11 +18,14 @@ from repositories.cards import CardRepository
 from repositories.connection import connected
 from repositories.customers import CustomerRepository
 from repositories.deliveries import DeliveryRepository
+from repositories.delivery_log import DeliveryLogRepository
 from repositories.events import EventRepository
 from repositories.incoming_webhooks import IncomingWebhookRepository
 from repositories.payment_keys import PaymentKeyRepository
 from repositories.payments import PaymentRepository
 from repositories.refunds import RefundRepository
+from repositories.resend_jobs import ResendJobRepository
+from repositories.resent_deliveries import ResentDeliveryRepository
 from repositories.sealed_values import SealedValueRepository
 from repositories.sessions import SessionRepository
 from repositories.signals import SignalRepository
@@ -36,6 +39,7 @@ from services.challenges import Challenges
 from services.charging import Charging
 from services.customers import Customers
 from services.dashboard import Dashboards
+from services.deliveries import Deliveries
 from services.delivery import Delivery
 from services.endpoint_health import EndpointHealth
 from services.events import Events
@@ -48,6 +52,8 @@ from services.payments import Payments
 from services.processing import Processing
 from services.publishing import Publishing
 from services.refunds import Refunds
+from services.resend_jobs import ResendJobs
+from services.resends import Resends
 from services.sessions import Sessions
 from services.signals import Signals
 from services.vault import CardVault
@@ -72,6 +78,9 @@ class Psp:
     payment_keys: PaymentKeys
     customers: Customers
     webhook_endpoints: WebhookEndpoints
+    deliveries: Deliveries
+    resends: Resends
+    resend_jobs: ResendJobs
     events: Events
     incoming_webhooks: IncomingWebhooks
     dashboards: Dashboards
@@ -101,6 +110,7 @@ async def open_psp(settings: Settings, *, is_worker: bool) -> AsyncIterator[Psp]
         account_rows, payment_rows = AccountRepository(database), PaymentRepository(database)
         customer_rows = CustomerRepository(database)
         delivery_rows, event_rows = DeliveryRepository(database), EventRepository(database)
+        log_rows, resent_rows = DeliveryLogRepository(database), ResentDeliveryRepository(database)
         signer = TokenSigner(settings.secrets.jwt_key, timedelta(minutes=settings.access_token_minutes))
         api_keys = ApiKeys(account_rows, hash_key)
         bank = await stack.enter_async_context(open_bank(settings, database, hash_key))
@@ -128,6 +138,18 @@ async def open_psp(settings: Settings, *, is_worker: bool) -> AsyncIterator[Psp]
             customers=customers,
             webhook_endpoints=WebhookEndpoints(
                 database, endpoint_rows, delivery_rows, EndpointSecrets(sealer), audit, signals
+            ),
+            deliveries=Deliveries(log_rows, endpoint_rows),
+            resends=Resends(delivery_rows, resent_rows, log_rows, event_rows, endpoint_rows, signals, hash_key),
+            resend_jobs=ResendJobs(
+                ResendJobRepository(database),
+                delivery_rows,
+                resent_rows,
+                log_rows,
+                event_rows,
+                endpoint_rows,
+                signals,
+                hash_key,
             ),
             events=Events(event_rows),
             incoming_webhooks=IncomingWebhooks(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from core import ids
 from domain.origins import origin
-from domain.webhook_endpoints import TEST_EVENT, wants
+from domain.webhook_endpoints import is_sent
 from repositories.deliveries import DeliveryRepository, NewDelivery, endpoint_delivery_id
 from repositories.events import EventRecord, EventRepository
 from repositories.outbox import Outbox, OutboxEvent, Unpublished
@@ -118,9 +118,7 @@ def _deliveries(one: Unpublished, event: OutboxEvent, subscriptions: Sequence[Su
 
 
 def _is_for(one: Unpublished, event: OutboxEvent, endpoint: Subscription) -> bool:
-    if event.type == TEST_EVENT:
-        return endpoint.endpoint_id == one.stream_id
-    return wants(endpoint.events, event.type)
+    return is_sent(endpoint.endpoint_id, endpoint.events, event.type, one.stream_id)
 
 
 def _to_endpoint(endpoint: Subscription, stream_id: str, event: OutboxEvent) -> NewDelivery:

@@ -14,13 +14,14 @@ _PAUSE_S = 0.02
 
 
 class Signals:
-    """Four bells. Ringing one is free; whoever waits also looks by itself after a while, so none can be missed."""
+    """Five bells. Ringing one is free; whoever waits also looks by itself after a while, so none can be missed."""
 
     def __init__(self, signals: SignalRepository, *, tell_others: bool):
         self.payments = asyncio.Event()
         self.outbox = asyncio.Event()
         self.deliveries = asyncio.Event()
         self.incoming = asyncio.Event()
+        self.resends = asyncio.Event()
         self._signals = signals
         self._tell_others = tell_others
         self._unsent = False
@@ -35,6 +36,10 @@ class Signals:
         if after_s < SWEEP_S:
             asyncio.get_running_loop().call_later(after_s, self.payments.set)
             self._tell()
+
+    def delivery_due(self) -> None:
+        self.deliveries.set()
+        self._tell()
 
     def ring_all(self) -> None:
         for bell in (self.payments, self.outbox, self.deliveries):

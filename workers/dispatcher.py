@@ -64,9 +64,10 @@ class Dispatcher:
             return seconds_until(min(later, default=None))  # and where something is due, the end of an attempt rings
         endpoints = await self._delivery.endpoints(list(wanted))
         within_rate = self._within_rate({target: wanted[target] for target in endpoints}, endpoints)
+        asked_at_s = _now_s()
         parcels = await self._delivery.lease(within_rate, endpoints)
         self._more_is_due |= len(parcels) == sum(within_rate.values())
-        self._hold(parcels)
+        self._hold(parcels, asked_at_s)
         self._begin_what_there_is_room_for()
         if parcels:
             return 0
@@ -94,15 +95,16 @@ class Dispatcher:
         hosts = {target: host_of(one.url if one else target) for target, one in endpoints.items()}
         return self._rate.within(wanted, hosts, _now_s())
 
-    def _hold(self, parcels: list[Parcel]) -> None:
-        now_s = _now_s()
+    def _hold(self, parcels: list[Parcel], since_s: float) -> None:
         for parcel in parcels:
             if self._rate is not None:
-                self._rate.use(host_of(parcel.destination.url), now_s)
-            self._held.setdefault(parcel.delivery.target, deque()).append((parcel, now_s))
+                self._rate.use(host_of(parcel.destination.url), _now_s())
+            self._held.setdefault(parcel.delivery.target, deque()).append((parcel, since_s))
 
     def _begin_what_there_is_room_for(self) -> None:
-        for target, count in self._slots.room(list(self._held), _now_s()).items():
+        now_s = _now_s()
+        fresh = [target for target, waiting in self._held.items() if waiting[0][1] > now_s - HELD_AT_MOST_S]
+        for target, count in self._slots.room(fresh, now_s).items():
             waiting = self._held[target]
             for _ in range(min(count, len(waiting))):
                 self._begin(waiting.popleft()[0])
@@ -133,7 +135,7 @@ class Dispatcher:
         since_s = _now_s() - HELD_AT_MOST_S
         late: list[Parcel] = []
         for target, waiting in list(self._held.items()):
-            while waiting and waiting[0][1] < since_s:
+            while waiting and waiting[0][1] <= since_s:
                 late.append(waiting.popleft()[0])
             if not waiting:
                 del self._held[target]

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 from domain.target_rate import TargetRate
 from services.psp import Psp
-from workers import incoming, processor, publisher
+from workers import incoming, processor, publisher, resender
 from workers.dispatcher import Dispatcher
 from workers.loop import keep_going
 
@@ -25,6 +25,7 @@ async def running_workers(psp: Psp) -> AsyncIterator[None]:
         "publisher": lambda: publisher.run(psp.publishing, psp.signals),
         "dispatcher": lambda: Dispatcher(psp.delivery, psp.signals, rate).run(),
         "incoming": lambda: incoming.run(psp.incoming_webhooks, psp.signals),
+        "resender": lambda: resender.run(psp.resend_jobs, psp.signals),
         "listener": psp.signals.listen,
     }
     tasks = [asyncio.create_task(keep_going(name, work), name=name) for name, work in loops.items()]

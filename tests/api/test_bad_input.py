@@ -49,6 +49,13 @@ ENDPOINT = {
     "maxInFlight": 4,
     "ordering": "none",
 }
+RESEND_JOB = {
+    "from": "2026-01-01T00:00:00Z",
+    "to": "2026-01-02T00:00:00Z",
+    "types": ["payment.*"],
+    "failedOnly": True,
+    "webhookEndpointId": "we_none",
+}
 CUSTOMER_CHARGE = {**CHARGE, "card": CARD}
 # Route, a body that it takes, and the fields that it cannot do without.
 ROUTES: Mapping[str, tuple[dict[str, Any], set[str]]] = {
@@ -70,6 +77,10 @@ ROUTES: Mapping[str, tuple[dict[str, Any], set[str]]] = {
     "PATCH /webhook-endpoints/{endpoint}": (ENDPOINT, set()),
     "POST /webhook-endpoints/{endpoint}/rotate": ({"overlapDays": 1}, set()),
     "POST /webhook-endpoints/{endpoint}/test": ({}, set()),
+    "POST /deliveries/dlv_none/resend": ({}, set()),
+    "POST /events/evt_none/resend": ({"webhookEndpointId": "we_none"}, set()),
+    "POST /resend-jobs": (RESEND_JOB, {"from", "to"}),
+    "POST /resend-jobs/rsj_none/cancel": ({}, set()),
     "POST /customers": (CUSTOMER, {"name"}),
     "PUT /customers/{customer}": (CUSTOMER, {"name"}),
     "PATCH /customers/{customer}": (CUSTOMER, set()),
@@ -77,16 +88,33 @@ ROUTES: Mapping[str, tuple[dict[str, Any], set[str]]] = {
     "POST /customers/{customer}/payments": (CUSTOMER_CHARGE, {"paymentAmount", "currency"}),
     "POST /webhook-receive": ({"id": "evt_1", "event": "x", "data": {}}, set()),
 }
+EITHER = (
+    "/customers",
+    "/deliveries",
+    "/events",
+    "/payment-keys",
+    "/refunds",
+    "/resend-jobs",
+    "/users/me/webhook-secret",
+    "/webhook-endpoints",
+)
 VALIDATED = [route for route in ROUTES if route != "POST /webhook-receive"]  # that one asks for a signature first
 BODY_OPTIONAL = (
     "POST /payments/{id}/capture",
     "POST /payments/{id}/authenticate",
     "POST /webhook-endpoints/{endpoint}/rotate",
+    "POST /events/evt_none/resend",
     "POST /users/me/webhook-secret/rotate",
 )
 FIELDS = [
-    # Nought is a good overlap; what is none stands in test_webhook_endpoints.py and test_webhook_secret.py.
-    *((route, field) for route in VALIDATED for field in ROUTES[route][0] if field != "overlapDays"),
+    # Nought is a good overlap, and true a good flag; what is none stands in test_webhook_endpoints.py,
+    # test_webhook_secret.py and test_resends.py.
+    *(
+        (route, field)
+        for route in VALIDATED
+        for field in ROUTES[route][0]
+        if field not in ("overlapDays", "failedOnly")
+    ),
     *(("POST /payments/charge", field) for field in ("card", "cardToken", "cardId", "customerId")),
     *(("POST /customers/{customer}/payments", field) for field in ("cardToken", "cardId")),
     ("POST /customers/{customer}/cards", "cardToken"),
@@ -122,8 +150,7 @@ def send(
     def send(route: str, body: bytes) -> httpx.Response:
         method, path = route.format(id=payment_id, customer=customer_id, endpoint=endpoint_id).split()
         # Where key and token must be of one account, the system_admin's token is none of them.
-        of_either = ("/customers", "/refunds", "/payment-keys", "/webhook-endpoints", "/users/me/webhook-secret")
-        either = path.startswith(of_either)
+        either = path.startswith(EITHER)
         headers = {**JSON, **merchant.key, **({} if either else root)}
         content = body.replace(b"{id}", payment_id.encode())
         return shared_psp.client.request(method, API + path, content=content, headers=headers)
@@ -145,6 +172,7 @@ def nothing_stored(
         "card_tokens",
         "payment_keys",
         "webhook_endpoints",
+        "resend_jobs",
         "audit",
     )
 

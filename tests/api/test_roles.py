@@ -46,6 +46,7 @@ CALLERS: Mapping[str, tuple[str | tuple[int, str] | None, str | tuple[int, str]]
     "two tokens": (None, NO_BEARER),
     "payment key": (None, NO_TOKEN),
 }
+OPEN_TO_ALL = ("deliveries", "events", "incoming-webhooks", "resend-jobs", "users/me/")
 ADMINS = {"admin", "system_admin"}
 DOCUMENTATION = {"/", "/docs", "/docs/oauth2-redirect", "/redoc", "/openapi.json"}
 
@@ -152,10 +153,12 @@ def test_the_role_table_is_that_of_the_contract() -> None:
     }
     assert {path.split()[1].split("/")[1] for path in by_need[Needs.EITHER]} == {
         "customers",
+        "deliveries",
         "events",
         "incoming-webhooks",
         "payment-keys",
         "refunds",
+        "resend-jobs",
         "users",
         "webhook-endpoints",
     }
@@ -165,7 +168,7 @@ def test_the_role_table_is_that_of_the_contract() -> None:
             assert roles == {"system_admin"}
         elif path.startswith(f"{API}/admin/") or path in (f"{API}/users", f"{API}/users/{{user_id}}"):
             assert roles == ADMINS
-        elif path.startswith((f"{API}/events", f"{API}/incoming-webhooks", f"{API}/users/me/")):
+        elif path.startswith(tuple(f"{API}/{name}" for name in OPEN_TO_ALL)):
             assert roles == ADMINS | {"user", "merchant"}
         elif access.needs is Needs.EITHER or path.endswith("/capture"):
             assert roles == ADMINS | {"merchant"}

@@ -12,6 +12,7 @@ import httpx
 from routers.roles import ROLE_TABLE, Access, Needs
 from tests.docs.markdown import RouteSection
 from tests.factories import NEEDS_3DS, PASSWORD, Account, Psp, card
+from tests.receiver import Receiver
 
 
 def send(psp: Psp, part: RouteSection) -> httpx.Response:
@@ -43,6 +44,7 @@ def _body(account: Account, part: RouteSection, ids: dict[str, str]) -> bytes:
     if "customers" in part.path:
         own["email"] = sample.json.get("email")
     own |= {"paymentId": ids.get("payment_id"), "cardId": ids.get("card_id")}
+    own |= {"webhookEndpointId": ids.get("endpoint_id")}
     replaced = {name: own[name] for name in sample.json.keys() & own.keys()}
     return json.dumps({**sample.json, **replaced}).encode() if replaced else sample.body.encode()
 
@@ -68,12 +70,36 @@ def _objects(psp: Psp, account: Account, part: RouteSection) -> dict[str, str]:
     if "/payment-keys" in part.path:
         made = psp.post("/payment-keys", json={"amount": 1, "currency": "USD"}, headers=account.key)
         ids["payment_key_id"] = made.json()["id"]
+    return ids | _webhook_objects(psp, account, part)
+
+
+def _webhook_objects(psp: Psp, account: Account, part: RouteSection) -> dict[str, str]:
+    ids: dict[str, str] = {}
     if "/webhook-endpoints" in part.path:
         made = psp.post("/webhook-endpoints", json={"url": "http://127.0.0.1:9", "events": ["*"]}, headers=account.key)
         ids["endpoint_id"] = made.json()["id"]
+    if "/deliveries" in part.path or part.path.endswith("/resend"):
+        ids |= _delivered(psp, account)
+    if "/resend-jobs" in part.path:
+        body = {"from": "2026-11-21T00:00:00Z", "to": "2026-11-22T00:00:00Z"}
+        ids["job_id"] = psp.post("/resend-jobs", json=body, headers=account.key).json()["id"]
     if "/incoming-webhooks" in part.path:
         ids["webhook_id"] = _received(psp, account)
     return ids
+
+
+def _delivered(psp: Psp, account: Account) -> dict[str, str]:
+    """An endpoint with a delivery that has arrived."""
+    with Receiver() as receiver:
+        receiver.headers = {"content-type": "text/plain"}
+        body = {"url": receiver.url, "events": ["*"]}
+        endpoint_id = psp.post("/webhook-endpoints", json=body, headers=account.key).json()["id"]
+        tested = psp.post(f"/webhook-endpoints/{endpoint_id}/test", headers=account.key).json()
+        deadline, query = time.monotonic() + 10, {"status": "delivered"}
+        while not psp.get("/deliveries", params=query, headers=account.key).json()["deliveries"]:
+            assert time.monotonic() < deadline, "the delivery is in no list"
+            time.sleep(0.02)
+    return {"endpoint_id": endpoint_id, "event_id": tested["eventId"], "delivery_id": tested["deliveryId"]}
 
 
 def _received(psp: Psp, account: Account) -> str:

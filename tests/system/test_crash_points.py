@@ -106,6 +106,21 @@ async def test_an_endpoint_that_said_410_is_disabled_whoever_stops_dead_meanwhil
 
 
 @pytest.mark.long
+async def test_a_410_that_came_once_disables_the_endpoint_although_the_worker_stopped_dead(
+    mongo_uri: str, mongo: pymongo.MongoClient[dict[str, Any]], tmp_path: Path
+) -> None:
+    async with lane(mongo_uri, mongo, tmp_path / "gone", gone=True) as one:
+        caller = await one.merchant(0)
+        endpoint_id = await one.endpoint(caller, f"{one.receiver.url}/hook")
+        await one.psp.webhook_endpoints.send_test(caller, endpoint_id)
+
+        await one.stop_and_go_on(0, CrashPoint(DISABLING[0], after=True))
+        endpoint = one.database["webhook_endpoints"].find_one({"_id": endpoint_id})
+        assert endpoint is not None
+        assert endpoint["disabled_reason"] == "gone"
+
+
+@pytest.mark.long
 async def test_a_worker_that_slept_past_its_lease_changes_nothing_when_it_wakes_up(
     mongo_uri: str, mongo: pymongo.MongoClient[dict[str, Any]], tmp_path: Path
 ) -> None:

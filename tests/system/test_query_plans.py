@@ -2,6 +2,7 @@
 
 import datetime
 import random
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from tests.receiver import Receiver
 
 Row = dict[str, Any]
 DATABASE = "query_plans"
-PAYMENTS = CUSTOMERS = EVENTS = 3000
+PAYMENTS = CUSTOMERS = EVENTS = DELIVERIES = 3000
 PAYMENT_KEY = "pk_seed"
 
 # The dashboard's figures are of the whole collection, and for admins only; signals are a few hundred, and read as they
@@ -49,6 +50,7 @@ def profiled(mongo_uri: str, data_dir: Path, tmp_path_factory: pytest.TempPathFa
             [customer_rows._to_document(customer(account.id, number)) for number in range(CUSTOMERS)]
         )
         database["events"].insert_many([event(account.id, number) for number in range(EVENTS)])
+        database["deliveries"].insert_many([delivery(account.id, number) for number in range(DELIVERIES)])
         database.create_collection("system.profile", capped=True, size=64 * 1024 * 1024)
         database.command("profile", 2)
         use(psp, account, receiver)
@@ -87,6 +89,18 @@ def event(owner_id: str, number: int) -> Row:
     return {**row, "stream_id": f"seed{number}", "sequence": 1, "created_at": at, "body": b"{}"}
 
 
+def delivery(owner_id: str, number: int) -> Row:
+    at = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC) + datetime.timedelta(minutes=random.randrange(100_000))
+    row = {"_id": f"dlv_seed{number}", "owner_id": owner_id, "event_id": f"evt_seed{number % 500}"}
+    endpoint_id = random.choice(["we_seed1", "we_seed2", None]) if number > 1 else ["we_rare", None][number]
+    target = {"url": "http://127.0.0.1:9", "target": endpoint_id or "http://127.0.0.1:9"}
+    named = {"endpoint_id": endpoint_id} if endpoint_id else {}
+    # None that waits: it would be sent.
+    state = random.choice(["delivered", "dead"])
+    figures = {"failures": 0, "attempts": [], "event_type": "payment.created", "state": state}
+    return {**row, **target, **named, **figures, "created_at": at, "updated_at": at, "due_at": at}
+
+
 def customer(owner_id: str, number: int) -> Customer:
     at = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC) + datetime.timedelta(minutes=random.randrange(100_000))
     return Customer(
@@ -122,6 +136,7 @@ def use(psp: Psp, account: Account, receiver: Receiver) -> None:
     use_money(psp, account, made["id"])
     use_endpoints(psp, account, receiver)
     use_events(psp, account)
+    use_deliveries(psp, account)
     use_incoming(psp, account)
     root = psp.root()
     psp.get("/users", params={"email": account.email}, headers=root)
@@ -158,6 +173,36 @@ def use_events(psp: Psp, account: Account) -> None:
         if page["nextCursor"]:
             psp.get("/events", params={**query, "cursor": page["nextCursor"]}, headers=account.key)
     psp.get("/events/evt_seed0", headers=account.key)
+
+
+def use_deliveries(psp: Psp, account: Account) -> None:
+    for filters in DELIVERY_FILTERS:
+        query = {**filters, "limit": "5"}
+        page = psp.get("/deliveries", params=query, headers=account.key).json()
+        assert page["deliveries"], filters
+        if page["nextCursor"]:
+            psp.get("/deliveries", params={**query, "cursor": page["nextCursor"]}, headers=account.key)
+    psp.get("/deliveries/dlv_seed0", headers=account.key)
+    assert not psp.get("/deliveries", params={"status": "pending"}, headers=account.key).json()["deliveries"]
+    use_resends(psp, account)
+
+
+def use_resends(psp: Psp, account: Account) -> None:
+    """Some of the events again, to an address where nobody is."""
+    headers = {**account.key, "Idempotency-Key": "resend"}
+    for path in ("/deliveries/dlv_seed1/resend", "/events/evt_seed1/resend"):
+        first, again = (psp.post(path, headers=headers) for _ in range(2))
+        assert (first.status_code, again.content) == (202, first.content), first.text
+    ever = {"from": "2020-01-01T00:00:00Z", "to": "2099-01-01T00:00:00Z"}
+    failed = [psp.post("/resend-jobs", json={**ever, "failedOnly": True}, headers=headers) for _ in range(2)]
+    assert failed[0].content == failed[1].content
+    job = psp.post("/resend-jobs", json={**ever, "types": ["payment.expired"]}, headers=account.key).json()
+    deadline = time.monotonic() + 30
+    while (shown := psp.get(f"/resend-jobs/{job['id']}", headers=account.key).json())["eventsRead"] == 0:
+        assert time.monotonic() < deadline, shown
+    psp.post(f"/resend-jobs/{job['id']}/cancel", headers=account.key)
+    page = psp.get("/resend-jobs", params={"limit": "1"}, headers=account.key).json()
+    psp.get("/resend-jobs", params={"limit": "1", "cursor": page["nextCursor"]}, headers=account.key)
 
 
 def use_incoming(psp: Psp, account: Account) -> None:
@@ -240,6 +285,16 @@ EVENT_FILTERS: list[dict[str, str]] = [
     {"objectId": "seed0", "type": "payment.expired"},
     {"objectId": "seed0", "createdTo": "2027-01-01T00:00:00Z"},
 ]
+DELIVERY_FILTERS: list[dict[str, str]] = [
+    {},
+    *({"status": status} for status in ("delivered", "dead")),
+    *({"createdFrom": moment} for moment in ("2026-01-01T00:00:00Z", "2026-02-01T00:00:00Z")),
+    {"createdFrom": "2026-01-15T00:00:00Z", "createdTo": "2026-02-01T00:00:00Z"},
+    {"eventId": "evt_seed7"},
+    {"eventId": "evt_seed0", "webhookEndpointId": "we_rare"},
+    *({"webhookEndpointId": endpoint_id} for endpoint_id in ("we_seed1", "we_rare")),
+    {"webhookEndpointId": "we_seed1", "status": "dead", "createdTo": "2026-02-01T00:00:00Z"},
+]
 CUSTOMER_FILTERS: list[dict[str, str]] = [
     {},
     *({"name": name} for name in ("a", "grace", "grace 7", "rare name")),
@@ -261,7 +316,13 @@ def asked(rows: list[Row], wanted: Callable[[Row], bool]) -> list[Row]:
 
 
 def is_list(row: Row) -> bool:
-    return bool(row["ns"].endswith((".payments", ".customers", ".events")))
+    # Lists of deliveries name their index; what workers ask is bounded by their slots and their batches.
+    command = row.get("command", {})
+    of_list = command.get("hint") in ("by_owner", "by_endpoint", "event") and (
+        "sort" in command or "pipeline" in command
+    )
+    listed_deliveries = row["ns"].endswith(".deliveries") and of_list
+    return listed_deliveries or bool(row["ns"].endswith((".payments", ".customers", ".events")))
 
 
 def test_nothing_scans_a_collection(profiled: list[Row]) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from core.config import Secrets, Settings, load_settings
+from core.config import Secrets, Settings, load_address, load_settings
 from core.errors import ConfigurationError
 
 JWT_SECRET = "q7Jf0aB3kZ9xW2mN5vC8rT1yU4iO6pLs"
@@ -50,6 +50,7 @@ def test_the_defaults_of_development_are_those_of_the_contract(load: Load) -> No
     assert (settings.processing_delay_seconds, settings.worker) == (1, "embedded")
     assert settings.webhook_allow_private_networks is True
     assert settings.webhook_retry_schedule == (1, 2, 4, 8, 16)
+    assert settings.retention_days is None
 
 
 def test_the_defaults_of_production_are_those_of_the_contract(load: Load) -> None:
@@ -61,6 +62,7 @@ def test_the_defaults_of_production_are_those_of_the_contract(load: Load) -> Non
     assert (settings.processing_delay_seconds, settings.worker) == (1, "embedded")
     assert settings.webhook_allow_private_networks is False
     assert settings.webhook_retry_schedule == (5, 60, 300, 1800, 7200, 18000, 36000, 50400, 72000, 72000)
+    assert settings.retention_days == 30
 
 
 def test_what_is_set_wins_over_productions_defaults(load: Load) -> None:
@@ -76,6 +78,11 @@ def test_what_is_set_wins_over_productions_defaults(load: Load) -> None:
     assert (settings.access_token_minutes, settings.webhook_allow_private_networks) == (30, True)
     assert (settings.webhook_retry_schedule, settings.processing_delay_seconds) == ((1, 2.5), 0)
     assert settings.worker == "off"
+
+
+@pytest.mark.parametrize(("value", "days"), [("7", 7), ("forever", None), ("", 30)])
+def test_what_is_kept_is_kept_for_whole_days_or_forever(load: Load, value: str, days: int | None) -> None:
+    assert load(**PRODUCTION, RETENTION_DAYS=value).retention_days == days
 
 
 def test_a_banks_url_is_kept_without_a_slash_at_its_end(load: Load) -> None:
@@ -146,6 +153,11 @@ def test_a_secret_that_is_short_well_known_or_equal_to_the_other_is_refused(
         ("BANK_URL", "http://127.0.0.1:port"),
         ("BANK_URL", "http://127.0.0.1?bank=1"),
         ("MAGIC_AMOUNTS", "perhaps"),
+        ("RETENTION_DAYS", "0"),
+        ("RETENTION_DAYS", "0.5"),
+        ("RETENTION_DAYS", "-1"),
+        ("RETENTION_DAYS", "24856"),
+        ("RETENTION_DAYS", "never"),
     ],
 )
 def test_a_setting_that_is_wrong_is_named_in_one_sentence(load: Load, name: str, value: str) -> None:
@@ -185,3 +197,27 @@ def test_several_encryption_keys_are_read_in_order() -> None:
     older = b64encode(bytes(range(32, 64))).decode()
 
     assert Secrets(JWT_SECRET, f"{ENCRYPTION_KEY}, {older}").encryption_keys == [bytes(range(32)), bytes(range(32, 64))]
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:8123"),
+        ("psp.local", "http://psp.local:8123"),
+        ("::1", "http://[::1]:8123"),
+        ("0.0.0.0", "http://127.0.0.1:8123"),
+        ("::", "http://[::1]:8123"),
+    ],
+)
+def test_a_server_is_reached_where_it_listens(load: Load, host: str, url: str) -> None:
+    assert load(HOST=host, PORT="8123").url == url
+
+
+def test_a_client_reads_the_address_and_needs_no_secret(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+    load(**PRODUCTION)
+    monkeypatch.delenv("JWT_SECRET")
+
+    assert load_address().url == "http://127.0.0.1:8000"
+    monkeypatch.setenv("PORT", "70000")
+    with pytest.raises(ConfigurationError, match="PORT"):
+        load_address()

@@ -11,6 +11,7 @@ from core.security import new_webhook_secret
 from domain.signing import (
     TOLERANCE_S,
     Refusal,
+    derived_secret,
     plain_refusal,
     plain_signature,
     standard_refusal,
@@ -18,6 +19,7 @@ from domain.signing import (
     valid_secret,
     verify_plain,
     verify_standard,
+    webhook_headers,
 )
 
 SECRET = new_webhook_secret()
@@ -141,3 +143,21 @@ def test_an_x_signature_that_does_not_fit_is_refused(signature: str) -> None:
 )
 def test_a_secret_is_whsec_and_base64_of_24_bytes_or_more(secret: str, valid: bool) -> None:
     assert valid_secret(secret) is valid
+
+
+def test_while_a_rotation_overlaps_both_secrets_sign_and_the_plain_signature_is_the_old_ones() -> None:
+    old, now_s = new_webhook_secret(), int(datetime.now(UTC).timestamp())
+
+    headers = webhook_headers([SECRET, old], "evt_1", now_s, BODY)
+
+    for secret in (SECRET, old):
+        assert Webhook(secret).verify(BODY, headers)
+    assert headers["X-Signature"] == plain_signature(old, BODY)
+
+
+def test_a_derived_secret_is_always_the_same_and_another_for_another_key_or_label() -> None:
+    made = [derived_secret(key, label) for key, label in (("a", "x"), ("a", "x"), ("b", "x"), ("a", "y"))]
+
+    assert made[0] == made[1]
+    assert len(set(made)) == 3
+    assert all(valid_secret(secret) for secret in made)

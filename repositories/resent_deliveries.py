@@ -1,0 +1,47 @@
+"""Deliveries that send an event again: their idempotency claims, how many of them wait, and calling them off."""
+
+from core.database import Database, Document, DuplicateKey, Pipeline
+from repositories import leases
+from repositories.claims import Claim, claim_from
+from repositories.deliveries import DeadReason, DeliveryState, NewDelivery, buried, new_document
+
+_PENDING = {"state": DeliveryState.PENDING.value}
+_AT_ONCE = 1000
+
+
+class ResentDeliveryRepository:
+    def __init__(self, database: Database):
+        self._deliveries = database["deliveries"]
+
+    async def insert(self, delivery: NewDelivery) -> bool:
+        """False where its id is taken: see claim_of."""
+        try:
+            await self._deliveries.insert_one(new_document(delivery))
+        except DuplicateKey:
+            return False
+        return True
+
+    async def claim_of(self, delivery_id: str) -> Claim | None:
+        """The claim with which a delivery was made."""
+        row = await self._deliveries.find_one({"_id": delivery_id}, {"claim": 1})
+        return claim_from(row["claim"]) if row and "claim" in row else None
+
+    async def most_waiting(self, resend_id: str) -> int:
+        """How many of a resend's deliveries wait for the target for which most of them do."""
+        pipeline: Pipeline = [
+            {"$match": {**_PENDING, "resend_id": resend_id}},
+            {"$group": {"_id": "$target", "waiting": {"$sum": 1}}},
+            {"$sort": {"waiting": -1}},
+            {"$limit": 1},
+        ]
+        rows = await self._deliveries.aggregate(pipeline, hint="resends").to_list(None)
+        return int(rows[0]["waiting"]) if rows else 0
+
+    async def bury(self, resend_id: str, reason: DeadReason) -> bool:
+        """Make dead letters of what waits of a resend. False where some is under way, and may have to wait again."""
+        waiting: Document = {**_PENDING, "resend_id": resend_id}
+        free = {**waiting, **leases.FREE}
+        while rows := await self._deliveries.find(free, {"_id": 1}, hint="resends", limit=_AT_ONCE).to_list(None):
+            some = {"_id": {"$in": [row["_id"] for row in rows]}, **free}
+            await self._deliveries.update_many(some, {"$set": buried(reason), "$unset": dict(leases.RELEASE)})
+        return await self._deliveries.find_one(waiting, {"_id": 1}, hint="resends") is None

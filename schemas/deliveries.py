@@ -1,0 +1,78 @@
+"""Deliveries, as their owner sees them: one event to one target, with every attempt."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from schemas.common import Moment, MomentBound, ObjectId, RequestModel, ResponseModel
+
+DeliveryStatus = Literal["pending", "delivered", "dead"]
+
+
+class EndpointDeliveryQuery(RequestModel):
+    status: DeliveryStatus | None = Field(None, description="`dead` are the dead letters")
+    event_id: ObjectId | None = None
+    created_from: MomentBound | None = Field(None, description="RFC 3339, inclusive")
+    created_to: MomentBound | None = Field(None, description="RFC 3339, inclusive")
+    limit: int = Field(50, ge=1, le=100)
+    cursor: str | None = Field(None, max_length=512)
+
+
+class DeliveryQuery(EndpointDeliveryQuery):
+    webhook_endpoint_id: ObjectId | None = Field(None, description="A deleted endpoint's, too")
+
+
+class DeliveryOut(ResponseModel):
+    id: str = Field(examples=["dlv_06gztrpz170we29n8r9na1k3t0"])
+    event_id: str = Field(examples=["evt_06gztrpz170we29n8r9na1k3t0"])
+    event_type: str = Field(examples=["payment.completed"])
+    webhook_endpoint_id: str | None = Field(
+        description="null where it goes to a payment's own `webhookUrl`", examples=["we_06gztrpz170we29n8r9na1k3t0"]
+    )
+    url: str = Field(
+        description="Of an endpoint: its URL when this delivery was made", examples=["http://localhost:4242/hook"]
+    )
+    status: DeliveryStatus = Field(examples=["delivered"])
+    dead_reason: str | None = Field(description="Why nobody tries any more", examples=["attempts_exhausted"])
+    attempt_count: int
+    next_attempt_at: Moment | None = Field(description="While it is pending")
+    resend_id: str | None = Field(description="Where it was sent again: of which resend it is, or which resend job")
+    created_at: Moment
+    updated_at: Moment
+
+
+class PhasesOut(ResponseModel):
+    """How long each part took, in milliseconds; null for what the attempt did not come to, or did not need."""
+
+    dns_ms: int | None
+    connect_ms: int | None = Field(description="Dialling, and TLS")
+    wait_ms: int | None = Field(description="Sending the request, until the head of the answer was there")
+    receive_ms: int | None
+
+
+class HeaderOut(ResponseModel):
+    name: str = Field(examples=["content-type"])
+    value: str = Field(examples=["text/plain"])
+
+
+class AttemptOut(ResponseModel):
+    at: Moment
+    duration_ms: int
+    phases: PhasesOut
+    status: int | None = Field(description="null where no answer came", examples=[200])
+    error: str | None = Field(description="What went wrong, where a status does not say it", examples=["timeout"])
+    request_headers: list[HeaderOut] = Field(description="Secrets are left out")
+    response_headers: list[HeaderOut] = Field(description="Secrets are left out")
+    response: str | None = Field(description="What was answered, at most 16 KiB of it")
+
+
+class DeliveryWithAttempts(DeliveryOut):
+    attempts: list[AttemptOut] = Field(description="Oldest first")
+
+
+class DeliveryPage(ResponseModel):
+    deliveries: list[DeliveryOut]
+    total_deliveries: int = Field(description="Exact up to 1,000")
+    total_is_lower_bound: bool = Field(description="True where there are more than 1,000")
+    has_more: bool
+    next_cursor: str | None

@@ -1,0 +1,152 @@
+"""Sending one delivery or one event again: new deliveries of the same bytes, so that what was stays to be read."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+
+from core import clock, ids
+from core.errors import InvalidState, NotFound
+from domain.webhook_endpoints import EndpointStatus
+from repositories.claims import Claim
+from repositories.deliveries import DeliveryRepository, NewDelivery
+from repositories.delivery_log import DeliveryLogRepository
+from repositories.events import EventHead, EventRepository
+from repositories.resent_deliveries import ResentDeliveryRepository
+from repositories.webhook_endpoints import WebhookEndpointRepository
+from schemas.deliveries import DeliveryOut
+from schemas.resends import ResentEvent
+from services.caller import Caller
+from services.idempotency import Answer, fingerprint_of, replay
+from services.resend_targets import Target, own_urls, sent_again, subscribed
+from services.signals import Signals
+
+_Decide = Callable[[], Awaitable[tuple[EventHead, list[Target]]]]
+_Shown = Callable[[Sequence[NewDelivery]], bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class _Once:
+    """A request under an Idempotency-Key. The first of its deliveries has an id that follows from the key alone, and
+    carries the claim."""
+
+    first_id: str
+    resend_id: str
+    fingerprint: bytes
+
+
+class Resends:
+    def __init__(
+        self,
+        deliveries: DeliveryRepository,
+        resent: ResentDeliveryRepository,
+        log: DeliveryLogRepository,
+        events: EventRepository,
+        endpoints: WebhookEndpointRepository,
+        signals: Signals,
+        hash_key: bytes,
+    ):
+        self._deliveries = deliveries
+        self._resent = resent
+        self._log = log
+        self._events = events
+        self._endpoints = endpoints
+        self._signals = signals
+        self._hash_key = hash_key
+
+    async def of_delivery(self, caller: Caller, delivery_id: str, key: str | None) -> Answer:
+        """Send a delivery's event to its target again. Raises NotFound, InvalidState, IdempotencyKeyReused."""
+
+        async def decide() -> tuple[EventHead, list[Target]]:
+            found = await self._log.get(caller.account_id, delivery_id)
+            if found is None:
+                raise NotFound(f"Delivery '{delivery_id}' not found.")
+            if found.endpoint_id is None:
+                target = Target(found.url)
+            else:
+                try:
+                    target = await self._endpoint(caller, found.endpoint_id)
+                except NotFound:
+                    raise InvalidState(f"Webhook endpoint '{found.endpoint_id}' was deleted.") from None
+            event = await self._events.head(caller.account_id, found.event_id)
+            if event is None:
+                raise InvalidState(f"Event '{found.event_id}' is not kept any more.")
+            return event, [target]
+
+        def shown(made: Sequence[NewDelivery]) -> bytes:
+            return _delivery_out(made[0]).model_dump_json(by_alias=True).encode()
+
+        once = self._once(caller, "POST /deliveries/{delivery_id}/resend", key, {"delivery_id": delivery_id})
+        return await self._send(once, decide, shown)
+
+    async def of_event(self, caller: Caller, event_id: str, endpoint_id: str | None, key: str | None) -> Answer:
+        """Send an event again: to the endpoint that is named, or else to each that subscribes to it now and to the
+        payment's own URL to which it went. Raises NotFound, InvalidState, IdempotencyKeyReused."""
+
+        async def decide() -> tuple[EventHead, list[Target]]:
+            event = await self._events.head(caller.account_id, event_id)
+            if event is None:
+                raise NotFound(f"Event '{event_id}' not found.")
+            if endpoint_id is not None:
+                return event, [await self._endpoint(caller, endpoint_id)]
+            endpoints = await self._endpoints.subscriptions([caller.account_id])
+            targets = [*subscribed(event, endpoints), *own_urls(await self._log.of_events([event_id]))]
+            if not targets:
+                raise InvalidState("No webhook endpoint that is enabled subscribes to this event.")
+            return event, targets
+
+        def shown(made: Sequence[NewDelivery]) -> bytes:
+            resent = ResentEvent(event_id=event_id, deliveries=[_delivery_out(one) for one in made])
+            return resent.model_dump_json(by_alias=True).encode()
+
+        asked = {"event_id": event_id, "endpoint_id": endpoint_id}
+        return await self._send(self._once(caller, "POST /events/{event_id}/resend", key, asked), decide, shown)
+
+    async def _endpoint(self, caller: Caller, endpoint_id: str) -> Target:
+        endpoint = await self._endpoints.get(caller.account_id, endpoint_id)
+        if endpoint is None:
+            raise NotFound(f"Webhook endpoint '{endpoint_id}' not found.")
+        if endpoint.status is EndpointStatus.DISABLED:
+            raise InvalidState(f"Webhook endpoint '{endpoint_id}' is disabled.")
+        return Target(endpoint.url, endpoint_id)
+
+    def _once(self, caller: Caller, route: str, key: str | None, asked: dict[str, str | None]) -> _Once | None:
+        if key is None:
+            return None
+        scope = (caller.account_id, route, key)
+        return _Once(ids.derived("dlv", *scope), ids.derived("rs", *scope), fingerprint_of(self._hash_key, asked))
+
+    async def _send(self, once: _Once | None, decide: _Decide, shown: _Shown) -> Answer:
+        """Make the deliveries, the one with the claim last: whoever finds it finds all of them made."""
+        if once is not None and (claim := await self._resent.claim_of(once.first_id)) is not None:
+            return replay(claim, once.fingerprint)
+        event, targets = await decide()
+        now, resend_id = clock.now(), once.resend_id if once else ids.fresh("rs")
+        first, *others = (sent_again(event, target, resend_id, now) for target in targets)
+        if once is not None:
+            first = replace(first, id=once.first_id)
+        body = shown([first, *others])
+        if once is not None:
+            first = replace(first, claim=Claim(once.first_id, once.fingerprint, 202, body))
+        await self._deliveries.insert_missing(others)
+        inserted = await self._resent.insert(first)
+        self._signals.delivery_due()
+        if inserted:
+            return Answer(202, body)
+        assert once is not None, "a random id exists twice"
+        return replay(await self._resent.claim_of(once.first_id), once.fingerprint)
+
+
+def _delivery_out(made: NewDelivery) -> DeliveryOut:
+    return DeliveryOut(
+        id=made.id,
+        event_id=made.event_id,
+        event_type=made.event_type,
+        webhook_endpoint_id=made.endpoint_id,
+        url=made.url,
+        status="pending",
+        dead_reason=None,
+        attempt_count=0,
+        next_attempt_at=made.due_at,
+        resend_id=made.resend_id,
+        created_at=made.due_at,
+        updated_at=made.due_at,
+    )

@@ -1,0 +1,111 @@
+"""The command line as its user has it: processes of their own, with what they print."""
+
+import json
+import queue
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tests.conftest import ROOT, Server, clean_environment
+from tests.factories import Account
+
+
+def environment(server: Server | None, account: Account | None, **settings: str) -> dict[str, str]:
+    """What a command reads of its environment: the server and the account it speaks for."""
+    ours = {name: value for name, value in clean_environment(**settings).items() if not name.startswith("MOCK_PSP_")}
+    if server is not None:
+        ours["MOCK_PSP_URL"] = server.url
+    if account is not None:
+        ours["MOCK_PSP_API_KEY"] = account.api_key
+    return {**ours, "COLUMNS": "500"}
+
+
+def command(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """A command that comes to its end. Nothing is there that it could ask."""
+    return subprocess.run(
+        [sys.executable, str(ROOT / "cli.py"), *arguments],
+        cwd=cwd,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+class Running:
+    """A command that goes on until it is stopped."""
+
+    def __init__(self, process: subprocess.Popen[str]):
+        self.process = process
+        self.complaints = ""
+        self._lines: queue.Queue[str] = queue.Queue()
+        self._threads = [threading.Thread(target=read, daemon=True) for read in (self._read, self._read_complaints)]
+        for thread in self._threads:
+            thread.start()
+
+    def line(self, timeout_s: float = 60) -> str:
+        """The next line that it prints."""
+        try:
+            return self._lines.get(timeout=timeout_s)
+        except queue.Empty:
+            raise AssertionError(f"it printed nothing more; complaints: {self.complaints!r}") from None
+
+    def object(self) -> dict[str, Any]:
+        """The next line, which is JSON."""
+        found: dict[str, Any] = json.loads(self.line())
+        return found
+
+    def objects(self, count: int) -> list[dict[str, Any]]:
+        return [self.object() for _ in range(count)]
+
+    def nothing_more(self, timeout_s: float = 1.5) -> bool:
+        """Whether it prints nothing for longer than it takes to look again."""
+        try:
+            self._lines.get(timeout=timeout_s)
+        except queue.Empty:
+            return True
+        return False
+
+    def interrupt(self) -> int:
+        """Ctrl-C; the exit code."""
+        self.process.send_signal(signal.SIGINT)
+        code = self.process.wait(20)
+        for thread in self._threads:
+            thread.join(20)
+        return code
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self._lines.put(line.rstrip("\n"))
+
+    def _read_complaints(self) -> None:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            self.complaints += line
+
+
+@contextmanager
+def following(*arguments: str, cwd: Path, **environment: str) -> Iterator[Running]:
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / "cli.py"), *arguments],
+        cwd=cwd,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    running = Running(process)
+    try:
+        yield running
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
