@@ -1,6 +1,6 @@
 """What must hold when everything is quiet again, whoever was killed meanwhile: DESIGN's I3, I4 and I5."""
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -36,7 +36,7 @@ class Figures:
     repeats: int
     """Arrivals that came after a 200 was written whole, and that nothing but a kill explains."""
     late: int
-    """A 200 was written whole, and the sender, which had given up waiting, has recorded a failure."""
+    """Arrivals after a 200 that was written whole to a sender which had given up waiting, and has recorded that."""
 
 
 class Judge:
@@ -146,10 +146,12 @@ def _check_delivery(row: Row, seen: Sequence[Arrival], attempts_at_most: int) ->
 
 def _after_success(row: Row, seen: Sequence[Arrival]) -> tuple[int, int]:
     """What arrived after the first 200 that was written whole: how much of it a kill must explain, and how much the
-    sender explains itself, having recorded that no answer came in time."""
-    first = next((number for number, one in enumerate(seen) if one.whole), len(seen))
-    after = max(len(seen) - first - 1, 0)
-    fates = Counter(one.fate for one in seen)
-    unanswered = sum(attempt["status"] is None for attempt in row["attempts"])
-    late = min(max(unanswered - fates[Fate.HANG] - fates[Fate.CLOSE], 0), after)
-    return after - late, late
+    sender explains itself, having recorded for each such 200 either that it came or that none came in time."""
+    whole = [number for number, one in enumerate(seen) if one.whole]
+    if not whole:
+        return 0, 0
+    after = len(seen) - whole[0] - 1
+    recorded = sum(attempt["status"] == 200 for attempt in row["attempts"])
+    timeouts = sum(attempt["error"] == "timeout" for attempt in row["attempts"])
+    too_late = max(timeouts - sum(one.fate is Fate.HANG for one in seen), 0)
+    return (0, after) if len(whole) <= recorded + too_late else (after, 0)

@@ -193,7 +193,7 @@ async def test_nothing_is_lost_while_processes_are_killed_at_random(tmp_path: Pa
         f"{charges.made} charges (repeated: {counts(charges.repeated)}), {figures.events} events, "
         f"{figures.deliveries} deliveries, {receivers.total()} arrivals ({counts(receivers.by_fate())}), "
         f"{figures.dead} dead letters, {figures.unrecorded} attempts not recorded (at most {KILLS * SLOTS}), "
-        f"{figures.repeats} repeats after a whole 200, {figures.late} late answers; "
+        f"{figures.repeats} repeats after a whole 200, {figures.late} after a late one; "
         f"{time.monotonic() - began_at_s:.0f} s in all",
     )
 
