@@ -53,7 +53,7 @@ def around(*methods: str) -> list[CrashPoint]:
 POINTS = around(*PUBLISHING, *SENDING, *PROCESSING, *INCOMING)
 SENT_UNRECORDED = {CrashPoint(SENDING[3], True), CrashPoint(SENDING[4], False)}
 NOTHING_SENT = {*around(*SENDING[:3]), CrashPoint(SENDING[3], False)}
-ROUNDS = scaled([CrashPoint(PUBLISHING[4], False), CrashPoint(SENDING[3], True)], POINTS * 3)
+ROUNDS = scaled([CrashPoint(SENDING[3], True)], POINTS * 3)
 LANES = scaled(1, 6)
 Record = Callable[[str, object], None]
 
