@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: the charge and the worker against the floor, and pages in small and large accounts.
+"""`python -m benchmarks`: the charge and the worker against the floor, pages in small and large accounts, and webhooks.
 
 Exits with 0 where every target holds, 1 where one is missed, 2 where it could not be measured.
 """
@@ -9,13 +9,15 @@ import shutil
 import signal
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import charging, pages, report, working
+from benchmarks import charging, delivering, pages, report, working
 from benchmarks.charging import Runs
+from benchmarks.delivering import Scale
+from benchmarks.delivery.figures import Figure
 from benchmarks.pages import Case
 from benchmarks.stack import BenchmarkFailed, running_stack
 from benchmarks.working import Completions
@@ -34,18 +36,19 @@ class Effort:
     turns: int
     seconds: int
     repeats: int
+    delivery: Scale
 
 
-QUICK = Effort(rounds=1, turns=1, seconds=2, repeats=9)
+QUICK = Effort(rounds=1, turns=1, seconds=2, repeats=9, delivery=delivering.QUICK)
 
 
 def main(arguments: Sequence[str]) -> int:
     options = _parser().parse_args(arguments)
-    if options.part != "pages" and shutil.which("wrk") is None:
+    if options.part not in ("pages", "delivery") and shutil.which("wrk") is None:
         return _not_measured("wrk, which makes the load, is missing: install it (Debian and Ubuntu: apt install wrk).")
     if not Path("/proc/self/stat").exists():
         return _not_measured("Processor time is read from /proc, so this runs on Linux only.")
-    effort = QUICK if options.quick else Effort(options.rounds, options.turns, options.seconds, options.repeats)
+    effort = QUICK if options.quick else _effort(options)
     # Without this the servers would outlive a `kill`.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
@@ -62,6 +65,7 @@ def _measure(part: str, effort: Effort, json_file: Path | None) -> int:
     charges: list[Runs] = []
     completions: list[Completions] = []
     cases: list[Case] = []
+    figures: list[Figure] = []
     targets: list[report.Target] = []
     with Console(stderr=True).status("starting") as status, running_stack() as stack:
         about = report.machine(stack)
@@ -81,9 +85,13 @@ def _measure(part: str, effort: Effort, json_file: Path | None) -> int:
             cases = pages.run(stack, repeats=effort.repeats, limit=report.GREATEST_PAGE_RATIO, tell=status.update)
             targets.append(report.pages_target(cases))
             report.print_pages(console, cases)
+        if part in ("all", "delivery"):
+            figures = delivering.run(stack, effort.delivery, tell=status.update)
+            targets += report.delivery_targets(figures)
+            report.print_delivery(console, figures)
     report.print_targets(console, targets)
     if json_file is not None:
-        measured = report.as_json(about, charges, completions, cases, targets)
+        measured = report.as_json(about, charges, completions, cases, figures, targets)
         json_file.write_text(json.dumps(measured, indent=2) + "\n", encoding="utf-8")
     return HOLDS if all(target.holds for target in targets) else MISSED
 
@@ -91,15 +99,21 @@ def _measure(part: str, effort: Effort, json_file: Path | None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument(
-        "part", nargs="?", choices=("all", "charge", "work", "pages"), default="all", help="default: all"
+        "part", nargs="?", choices=("all", "charge", "work", "pages", "delivery"), default="all", help="default: all"
     )
     parser.add_argument("--rounds", type=_count, default=3, help="rounds of the charge and the worker (3)")
     parser.add_argument("--turns", type=_count, default=3, help="turns that each has in a round (3)")
     parser.add_argument("--seconds", type=_count, default=3, help="length of a turn (3)")
     parser.add_argument("--repeats", type=_count, default=31, help="requests for each page and account (31)")
+    parser.add_argument("--delivery-rounds", type=_count, default=delivering.FULL.rounds, help="rounds of webhooks (5)")
     parser.add_argument("--quick", action="store_true", help="a short look instead, too short to be relied on")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure to this file, too")
     return parser
+
+
+def _effort(options: argparse.Namespace) -> Effort:
+    delivery = replace(delivering.FULL, rounds=options.delivery_rounds)
+    return Effort(options.rounds, options.turns, options.seconds, options.repeats, delivery)
 
 
 def _count(text: str) -> int:

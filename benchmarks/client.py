@@ -27,8 +27,9 @@ class Client:
     def get(self, path: str, headers: dict[str, str]) -> bytes:
         return self._send("GET", path, None, headers)
 
-    def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
-        answer = self._send("POST", path, json.dumps(body).encode(), {"Content-Type": "application/json"})
+    def post(self, path: str, body: dict[str, Any], headers: dict[str, str] | None = None) -> dict[str, Any]:
+        said = {"Content-Type": "application/json", **(headers or {})}
+        answer = self._send("POST", path, json.dumps(body).encode(), said)
         parsed: dict[str, Any] = json.loads(answer)
         return parsed
 

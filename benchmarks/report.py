@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import platform
+import shutil
 import statistics
 import subprocess
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.charging import CHARGE, MANY, WITH_CARD, WITH_WORKER, Runs
+from benchmarks.delivery.figures import Figure
 from benchmarks.pages import LARGE, SMALL, Case, Work
 from benchmarks.stack import Stack
 from benchmarks.working import BANK_INSIDE, Completions
@@ -24,7 +26,7 @@ LEAST_WORKER_RATIO = 1.0
 GREATEST_PAGE_RATIO = 1.5
 # Above this share, figures of a short run say more about the neighbours than about what is measured.
 NOISY = 0.15
-_PACKAGES = ("fastapi", "starlette", "pydantic", "uvicorn", "motor", "pymongo")
+_PACKAGES = ("fastapi", "starlette", "pydantic", "uvicorn", "uvloop", "motor", "pymongo", "aiohttp")
 
 
 @dataclass(frozen=True)
@@ -64,19 +66,30 @@ def pages_target(cases: Sequence[Case]) -> Target:
     return Target(promise, worst, worst <= GREATEST_PAGE_RATIO)
 
 
+def delivery_targets(figures: Sequence[Figure]) -> list[Target]:
+    return [Target(f"{one.label}: {one.target}", one.median, one.holds) for one in figures if one.target]
+
+
 def machine(stack: Stack) -> dict[str, Any]:
     """What the figures were measured on, as far as they depend on it."""
     models = [line for line in Path("/proc/cpuinfo").read_text("utf-8").splitlines() if line.startswith("model name")]
-    wrk = subprocess.run(["wrk", "--version"], capture_output=True, text=True, check=False)
     return {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "cpu": models[0].partition(":")[2].strip() if models else platform.machine(),
         "cores": len(models),
         "python": platform.python_version(),
         "mongod": stack.mongod_version,
-        "wrk": wrk.stdout.split("[")[0].removeprefix("wrk").strip(),
+        "wrk": _wrk_version(),
         **{package: importlib.metadata.version(package) for package in _PACKAGES},
     }
+
+
+def _wrk_version() -> str | None:
+    """None where it is missing: not every part needs it."""
+    if shutil.which("wrk") is None:
+        return None
+    wrk = subprocess.run(["wrk", "--version"], capture_output=True, text=True, check=False)
+    return wrk.stdout.split("[")[0].removeprefix("wrk").strip()
 
 
 def print_charges(console: Console, results: Sequence[Runs]) -> None:
@@ -145,6 +158,25 @@ def print_pages(console: Console, cases: Sequence[Case]) -> None:
             console.print(f"  among {SMALL:,}: {_done(case.small_work)}\n  among {LARGE:,}: {_done(case.large_work)}")
 
 
+def print_delivery(console: Console, figures: Sequence[Figure]) -> None:
+    rounds = len(figures[0].values)
+    table = Table(title=f"Webhooks (medians of {rounds} {'round' if rounds == 1 else 'rounds'})", title_justify="left")
+    for name in ("", "what", "unit"):
+        table.add_column(name)
+    for name in ("median", "in single rounds", "target"):
+        table.add_column(name, justify="right")
+    part = None
+    for one in figures:
+        spread = f"{one.shown(min(one.values))} … {one.shown(max(one.values))}"
+        style = None if one.holds else "red"
+        began, part = one.part != part, one.part
+        if began:
+            table.add_section()
+        label = one.part if began else ""
+        table.add_row(label, one.name, one.unit, one.shown(one.median), spread, one.target, style=style)
+    console.print(table)
+
+
 def _total(found: int) -> str:
     """A list counts its payments to 1,000."""
     return "1,000+" if found == 1_000 else str(found)
@@ -167,6 +199,7 @@ def as_json(
     charges: Sequence[Runs],
     completions: Sequence[Completions],
     cases: Sequence[Case],
+    figures: Sequence[Figure],
     targets: Sequence[Target],
 ) -> dict[str, Any]:
     return {
@@ -174,5 +207,6 @@ def as_json(
         "charge": [runs.as_json() for runs in charges],
         "work": [one.as_json() for one in completions],
         "pages": [case.as_json() for case in cases],
+        "delivery": [figure.as_json() for figure in figures],
         "targets": [asdict(target) for target in targets],
     }

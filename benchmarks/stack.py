@@ -54,17 +54,24 @@ class Stack:
         status = client.admin.command("serverStatus")
         self.mongod_pid = int(status["pid"])
         self.mongod_version = str(status["version"])
+        self.uri = uri
         self._directory = directory
-        self._uri = uri
         self._servers = servers
 
     def start_product(self, database: str, *, worker: str, **settings: str) -> Server:
         """The product, which joins this MongoDB by its data directory as a user's would."""
+        return self._servers.enter_context(self.running_product(database, worker=worker, **settings))
+
+    @contextmanager
+    def running_product(self, database: str, *, worker: str, **settings: str) -> Iterator[Server]:
+        """The same, ended at the end of the block."""
         quick = {"PASSWORD_HASH_COST": "4", "SYSTEM_ADMIN_PASSWORD": "the-first-admins-password"}
-        return self._serve("main:app", database, **self._joining, WORKER=worker, **quick, **settings)
+        settings = {**self._joining, "WORKER": worker, **quick, **settings}
+        with self._serving("main:app", database, **settings) as server:
+            yield server
 
     def start_floor(self, database: str) -> Server:
-        return self._serve("benchmarks.floor:app", database, MONGODB_URI=self._uri)
+        return self._servers.enter_context(self._serving("benchmarks.floor:app", database, MONGODB_URI=self.uri))
 
     def start_bank(self, database: str) -> Server:
         """The bank simulator as a process of its own."""
@@ -74,30 +81,46 @@ class Stack:
         _wait_until_ready(process, port, log)
         return Server(process, port, database)
 
+    def start_receivers(self, answering: int) -> int:
+        """Receivers of webhooks as a process of their own; the port where they tell what came."""
+        port = _free_port()
+        command = ["-m", "benchmarks.delivery.receivers", str(port), str(answering)]
+        process, log = self._start(command, "receivers", PYTHONPATH=str(ROOT))
+        self._servers.callback(_end, process)
+        _wait_until_ready(process, port, log)
+        return port
+
     @contextmanager
-    def running_worker(self, database: str, *, bank_url: str | None) -> Iterator[None]:
-        """A worker for the payments of this database, ended at the end of the block."""
+    def running_worker(self, database: str, *, bank_url: str | None = None) -> Iterator[int]:
+        """A worker for this database, ended at the end of the block; its process id."""
         bank = {} if bank_url is None else {"BANK_URL": bank_url}
         process, log = self._start([str(ROOT / "cli.py"), "worker"], database, **self._joining, **bank)
-        try:
-            yield
-            if process.poll() is not None:
-                raise BenchmarkFailed(f"The worker ended: {log.read_text('utf-8', 'replace').strip()}")
-        finally:
-            _end(process)
+        with _ended_afterwards(process, log):
+            yield process.pid
+
+    @contextmanager
+    def running_bare_sender(self, *arguments: str) -> Iterator["subprocess.Popen[bytes]"]:
+        """The bare sender, ended at the end of the block where it has not ended before."""
+        command = ["-m", "benchmarks.delivery.bare_sender", *arguments]
+        process, log = self._start(command, "bare_sender", PYTHONPATH=str(ROOT))
+        with _ended_afterwards(process, log):
+            yield process
 
     @property
     def _joining(self) -> dict[str, str]:
         return {"DATA_DIR": str(self._directory / "data")}
 
-    def _serve(self, app: str, database: str, **settings: str) -> Server:
+    @contextmanager
+    def _serving(self, app: str, database: str, **settings: str) -> Iterator[Server]:
         port = _free_port()
         address = ("--host", LOOPBACK, "--port", str(port))
         command = ["-m", "uvicorn", app, "--app-dir", str(ROOT), *address, *UVICORN_OPTIONS, "--log-level", "warning"]
         process, log = self._start(command, database, **settings)
-        self._servers.callback(_end, process)
-        _wait_until_ready(process, port, log)
-        return Server(process, port, database)
+        try:
+            _wait_until_ready(process, port, log)
+            yield Server(process, port, database)
+        finally:
+            _end(process)
 
     def _start(self, arguments: Sequence[str], database: str, **settings: str) -> tuple[subprocess.Popen[bytes], Path]:
         """A Python process and its log."""
@@ -179,6 +202,18 @@ def _wait_until_ready(process: subprocess.Popen[bytes], port: int, log: Path) ->
         else:
             return
     raise BenchmarkFailed(f"A server was not ready after {READY_S} s.")
+
+
+@contextmanager
+def _ended_afterwards(process: subprocess.Popen[bytes], log: Path) -> Iterator[None]:
+    """Raises BenchmarkFailed where it had failed by the end of the block."""
+    try:
+        yield
+    finally:
+        failed = process.poll() not in (None, 0)
+        _end(process)
+        if failed:
+            raise BenchmarkFailed(f"A process failed: {log.read_text('utf-8', 'replace').strip()}")
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

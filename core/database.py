@@ -19,7 +19,7 @@ from motor.motor_asyncio import (
     AsyncIOMotorCollection,
     AsyncIOMotorDatabase,
 )
-from pymongo import ASCENDING, DESCENDING, CursorType, IndexModel, ReplaceOne, ReturnDocument, UpdateOne
+from pymongo import ASCENDING, DESCENDING, CursorType, IndexModel, ReplaceOne, ReturnDocument, UpdateOne, timeout
 from pymongo.errors import (
     BulkWriteError,
     ConnectionFailure,
@@ -70,6 +70,8 @@ DuplicateKey = DuplicateKeyError
 # A request must have its 503 within five seconds of MongoDB going away; this bounds each operation as a whole
 # (selecting a server, sending, retrying, waiting for the majority).
 OPERATION_TIMEOUT_S = 4.0
+INDEX_BUILD_TIMEOUT_S = 3600.0
+"""A version that brings a new index to a large collection takes its time to start, rather than never starting."""
 DUPLICATE_KEY = 11000
 NAMESPACE_EXISTS = 48
 NOT_THERE = (26, 27)
@@ -125,7 +127,8 @@ class Database:
         Safe to run in several processes at once.
         """
         try:
-            await self._database[collection].create_indexes(indexes)
+            with timeout(INDEX_BUILD_TIMEOUT_S):
+                await self._database[collection].create_indexes(indexes)
         except OperationFailure as error:
             if error.code not in INDEX_CONFLICTS:
                 raise
@@ -144,7 +147,8 @@ class Database:
             if after_s is None:
                 await rows.drop_index(name)
             else:
-                await rows.create_indexes([IndexModel(field, name=name, expireAfterSeconds=after_s, **partial)])
+                with timeout(INDEX_BUILD_TIMEOUT_S):
+                    await rows.create_indexes([IndexModel(field, name=name, expireAfterSeconds=after_s, **partial)])
         except OperationFailure as error:
             if error.code in INDEX_CONFLICTS:
                 # It is there with another time: building it anew would take long.
@@ -183,13 +187,15 @@ class Database:
 
     async def _replace_index(self, collection: Collection, index: IndexModel) -> None:
         try:
-            await collection.create_indexes([index])
+            with timeout(INDEX_BUILD_TIMEOUT_S):
+                await collection.create_indexes([index])
         except OperationFailure as error:
             if error.code not in INDEX_CONFLICTS:
                 raise
             with suppress(OperationFailure):  # where another process that starts now was first
                 await collection.drop_index(index.document["name"])
-            await collection.create_indexes([index])
+            with timeout(INDEX_BUILD_TIMEOUT_S):
+                await collection.create_indexes([index])
 
     async def drop(self) -> None:
         await self.client.drop_database(self._database.name)

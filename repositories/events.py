@@ -84,7 +84,8 @@ class EventRepository:
         )
 
     async def bodies(self, event_ids: Sequence[str]) -> dict[str, bytes]:
-        rows = self._events.find({"_id": {"$in": list(set(event_ids))}}, {"body": 1})
+        wanted = {"_id": {"$in": list(set(event_ids))}}
+        rows = self._events.find(wanted, {"body": 1}, batch_size=max(len(event_ids), 2))
         return {row["_id"]: bytes(row["body"]) for row in await rows.to_list(None)}
 
     async def body(self, owner_id: str, event_id: str) -> bytes | None:

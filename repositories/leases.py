@@ -48,4 +48,5 @@ async def take(
     )
     if taken.modified_count == 0:
         return []
-    return await collection.find({"_id": {"$in": candidate_ids}, "lease_token": token}, fields).to_list(None)
+    ours = {"_id": {"$in": candidate_ids}, "lease_token": token}
+    return await collection.find(ours, fields, batch_size=len(candidate_ids)).to_list(None)

@@ -1,6 +1,8 @@
 """Deliveries that send an event again: their idempotency claims, how many of them wait, and calling them off."""
 
-from core.database import Database, Document, DuplicateKey, Pipeline
+from collections.abc import Sequence
+
+from core.database import Database, Document, DuplicateKey, Pipeline, Session
 from repositories import leases
 from repositories.claims import Claim, claim_from
 from repositories.deliveries import DeadReason, DeliveryState, NewDelivery, buried, new_document
@@ -11,12 +13,21 @@ _AT_ONCE = 1000
 
 class ResentDeliveryRepository:
     def __init__(self, database: Database):
+        self._database = database
         self._deliveries = database["deliveries"]
 
-    async def insert(self, delivery: NewDelivery) -> bool:
-        """False where its id is taken: see claim_of."""
+    async def insert(self, first: NewDelivery, others: Sequence[NewDelivery]) -> bool:
+        """All of them or none. False where the first one's id is taken: see claim_of."""
+
+        async def work(session: Session) -> None:
+            await self._deliveries.insert_one(new_document(first), session=session)
+            await self._deliveries.insert_many([new_document(one) for one in others], session=session)
+
         try:
-            await self._deliveries.insert_one(new_document(delivery))
+            if others:
+                await self._database.in_transaction(work)
+            else:
+                await self._deliveries.insert_one(new_document(first))
         except DuplicateKey:
             return False
         return True

@@ -140,7 +140,7 @@ async def open_psp(settings: Settings, *, is_worker: bool) -> AsyncIterator[Psp]
                 database, endpoint_rows, delivery_rows, EndpointSecrets(sealer), audit, signals
             ),
             deliveries=Deliveries(log_rows, endpoint_rows),
-            resends=Resends(delivery_rows, resent_rows, log_rows, event_rows, endpoint_rows, signals, hash_key),
+            resends=Resends(resent_rows, log_rows, event_rows, endpoint_rows, signals, hash_key),
             resend_jobs=ResendJobs(
                 ResendJobRepository(database),
                 delivery_rows,

@@ -7,7 +7,7 @@ from core import clock, ids
 from core.errors import InvalidState, NotFound
 from domain.webhook_endpoints import EndpointStatus
 from repositories.claims import Claim
-from repositories.deliveries import DeliveryRepository, NewDelivery
+from repositories.deliveries import NewDelivery
 from repositories.delivery_log import DeliveryLogRepository
 from repositories.events import EventHead, EventRepository
 from repositories.resent_deliveries import ResentDeliveryRepository
@@ -36,7 +36,6 @@ class _Once:
 class Resends:
     def __init__(
         self,
-        deliveries: DeliveryRepository,
         resent: ResentDeliveryRepository,
         log: DeliveryLogRepository,
         events: EventRepository,
@@ -44,7 +43,6 @@ class Resends:
         signals: Signals,
         hash_key: bytes,
     ):
-        self._deliveries = deliveries
         self._resent = resent
         self._log = log
         self._events = events
@@ -115,7 +113,7 @@ class Resends:
         return _Once(ids.derived("dlv", *scope), ids.derived("rs", *scope), fingerprint_of(self._hash_key, asked))
 
     async def _send(self, once: _Once | None, decide: _Decide, shown: _Shown) -> Answer:
-        """Make the deliveries, the one with the claim last: whoever finds it finds all of them made."""
+        """Make the deliveries, all or none: whoever finds the claim finds them, and who loses a race makes none."""
         if once is not None and (claim := await self._resent.claim_of(once.first_id)) is not None:
             return replay(claim, once.fingerprint)
         event, targets = await decide()
@@ -126,10 +124,8 @@ class Resends:
         body = shown([first, *others])
         if once is not None:
             first = replace(first, claim=Claim(once.first_id, once.fingerprint, 202, body))
-        await self._deliveries.insert_missing(others)
-        inserted = await self._resent.insert(first)
-        self._signals.delivery_due()
-        if inserted:
+        if await self._resent.insert(first, others):
+            self._signals.delivery_due()
             return Answer(202, body)
         assert once is not None, "a random id exists twice"
         return replay(await self._resent.claim_of(once.first_id), once.fingerprint)

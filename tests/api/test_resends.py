@@ -261,6 +261,24 @@ def test_a_key_is_of_one_request(psp: Psp, account: Account, sent: list[Row], re
     assert post(psp, another, "/resend-jobs", "k", json={**EVER, "failedOnly": True}).status_code == 202
 
 
+def test_requests_that_race_for_a_key_leave_nothing_but_the_winners(
+    psp: Psp, account: Account, sent: list[Row], receiver: Receiver
+) -> None:
+    for _ in range(4):
+        make_endpoint(psp, account, receiver)
+    paths = [f"/events/{row['eventId']}/resend" for row in sent] * 4
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda path: post(psp, account, path, "k"), paths))
+
+    statuses = {answer.status_code for answer in answers}
+    assert statuses == {202, 422}
+    (body,) = {answer.content for answer in answers if answer.status_code == 202}
+    made = {one["id"] for one in json.loads(body)["deliveries"]}
+    assert len(made) == 5
+    assert {row["id"] for row in listed(psp, account, 7)} == made | {row["id"] for row in sent}
+
+
 def test_a_repeated_request_is_answered_whatever_has_happened_since(
     psp: Psp, account: Account, sent: list[Row]
 ) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pymongo
 import pytest
 
-from core.database import Database
+from core.database import OPERATION_TIMEOUT_S, Database
 from repositories.indexes import INDEXES, create_indexes
 
 DATABASE = "indexes"
@@ -45,3 +45,21 @@ async def test_events_of_an_older_version_are_not_in_the_way_of_the_index_over_s
         database.close()
         mongo.drop_database(DATABASE)
     assert (made["key"], made["unique"]) == ([("stream_id", 1), ("sequence", 1)], True)
+
+
+async def test_an_index_over_a_large_collection_may_take_its_time(mongo_uri: str) -> None:
+    slow: dict[str, Any] = {
+        "failCommands": ["createIndexes"],
+        "namespace": f"{DATABASE}.payments",
+        "blockConnection": True,
+    }
+    slow["blockTimeMS"] = int((OPERATION_TIMEOUT_S + 1) * 1000)
+    with pymongo.MongoClient[dict[str, Any]](mongo_uri) as mongo:
+        mongo.drop_database(DATABASE)
+        mongo.admin.command("configureFailPoint", "failCommand", mode={"times": 1}, data=slow)
+        database = Database(mongo_uri, DATABASE)
+        await create_indexes(database)
+        made = mongo[DATABASE]["payments"].index_information()
+        database.close()
+        mongo.drop_database(DATABASE)
+    assert {index.document["name"] for index in INDEXES["payments"]} <= made.keys()

@@ -1,0 +1,1 @@
+"""The webhook engine beside a bare sender: how fast, how soon, how idle, how fair, and how it bears its own past."""
