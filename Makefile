@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test prove lint bench check clean
+.PHONY: run test prove chaos lint bench check clean
 
 run: $(VENV)/.installed
 	@$(BIN)/python cli.py serve
@@ -15,6 +15,11 @@ test: $(VENV)/.installed-dev
 # What `make test` tries a little of, in full, and what is too long for it: PROOF_SEED=n repeats what was drawn.
 prove: $(VENV)/.installed-dev
 	PROOF=full $(BIN)/python -m pytest -m "long or scaled"
+
+# The kill test alone, twenty minutes of it and with its progress. CHAOS_KILLS, CHAOS_KILL_EVERY_S (on average) and
+# CHAOS_CHARGES_PER_S change how long and how hard; PROOF_SEED repeats which receiver does what, and the kills.
+chaos: $(VENV)/.installed-dev
+	CHAOS_KILLS=$${CHAOS_KILLS:-300} $(BIN)/python -m pytest -n0 -m long -o log_cli=true -o log_cli_level=INFO tests/system/test_chaos.py
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

@@ -74,16 +74,6 @@ async def begin(payments: PaymentRepository, leased: list[Leased]) -> set[str]:
     )
 
 
-async def test_two_workers_never_hold_the_same_payment(payments: PaymentRepository) -> None:
-    await asyncio.gather(*(due_payment(payments, number) for number in range(60)))
-
-    claims = await asyncio.gather(*(payments.lease_due(clock.now(), limit=10, lease_s=30) for _ in range(12)))
-
-    held = [one.payment.id for claim in claims for one in claim]
-    assert held
-    assert len(held) == len(set(held))
-
-
 async def test_a_payment_that_a_worker_has_is_not_cancelled(payments: PaymentRepository) -> None:
     seen_before = await due_payment(payments)
     leased = await lease(payments)
@@ -140,15 +130,6 @@ async def test_in_a_batch_only_what_was_changed_meanwhile_is_not_written(payment
     # The other one is free again at once, as it is now.
     (again,) = await lease(payments)
     assert (again.payment.id, again.payment.details) == (changed.id, "x")
-
-
-async def test_a_worker_that_wakes_up_late_changes_nothing(payments: PaymentRepository) -> None:
-    await due_payment(payments)
-    late = await payments.lease_due(clock.now(), limit=10, lease_s=0)
-    (mine,) = await lease(payments)
-
-    assert await begin(payments, late) == set()
-    assert await begin(payments, [mine]) == {mine.payment.id}
 
 
 async def test_a_payment_that_is_changed_all_the_time_completes_all_the_same(

@@ -1,0 +1,82 @@
+"""What a worker has leased ahead of its slots is not sent when it has waited too long: by then another may have it."""
+
+import asyncio
+import contextlib
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pymongo
+import pytest
+
+from services.delivery import Delivery
+from tests.chaos.lanes import PATIENCE_S, lane
+from workers.dispatcher import HELD_AT_MOST_S, Dispatcher
+
+EVENTS = 40
+
+
+class SlowDelivery:
+    """The deliveries of a MongoDB that takes its time for a look for work: until the gate is open."""
+
+    def __init__(self, delivery: Delivery):
+        self._delivery = delivery
+        self.gate = asyncio.Event()
+        self.looking = asyncio.Event()
+
+    async def first_due(self) -> dict[str, datetime]:
+        self.looking.set()
+        await self.gate.wait()
+        return await self._delivery.first_due()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._delivery, name)
+
+
+@pytest.mark.long
+async def test_what_was_held_while_mongodb_was_slow_is_not_sent_under_a_lease_that_is_anothers(
+    mongo_uri: str, mongo: pymongo.MongoClient[dict[str, Any]], tmp_path: Path
+) -> None:
+    async with lane(mongo_uri, mongo, tmp_path / "held") as one:
+        one.receiver.answers = lambda number, _: time.sleep(0.2) or 200  # type: ignore[func-returns-value]
+        caller = await one.merchant(0)
+        endpoint_id = await one.endpoint(caller, f"{one.receiver.url}/hook")
+        delivery = SlowDelivery(one.psp.delivery)
+        dispatcher = Dispatcher(delivery, one.psp.signals, None)  # type: ignore[arg-type]
+
+        async def publish() -> None:
+            for _ in range(EVENTS):
+                await one.psp.webhook_endpoints.send_test(caller, endpoint_id)
+            await one.psp.publishing.publish_batch()
+
+        async def hold_something_in_a_slow_look() -> None:
+            """Only what answers quickly is sent so much that some of it has to wait, which may take a few tries."""
+            while True:
+                await publish()
+                delivery.gate.set()
+                await asyncio.to_thread(one.receiver.wait_for, len(one.receiver.requests) + EVENTS // 2, PATIENCE_S)
+                delivery.gate.clear()
+                delivery.looking.clear()
+                await delivery.looking.wait()
+                while dispatcher._tasks:
+                    await asyncio.sleep(0.05)
+                if dispatcher._count_held():
+                    return
+
+        worker = asyncio.create_task(dispatcher.run())
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                await hold_something_in_a_slow_look()
+            await asyncio.sleep(HELD_AT_MOST_S)
+            # Had it taken longer, the leases would have ended, and another worker would have taken what is held.
+            anothers = {"lease_token": "another's", "lease_until": datetime.now(UTC) + timedelta(hours=1)}
+            one.database["deliveries"].update_many({"state": "pending"}, {"$set": anothers})
+            before = len(one.receiver.requests)
+            delivery.gate.set()
+            await asyncio.sleep(2)
+            assert len(one.receiver.requests) == before
+        finally:
+            worker.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await worker
