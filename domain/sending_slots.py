@@ -45,7 +45,10 @@ class SendingSlots:
 
     def __init__(self, slots: int):
         self._slots = slots
+        self._unrecorded = 0
         self._targets: dict[str, _Target] = {}
+        self._busy: dict[str, _Target] = {}
+        """Those to which something is under way."""
         self._turn = 0
 
     def room(self, waiting: Sequence[str], now_s: float) -> dict[str, int]:
@@ -53,8 +56,8 @@ class SendingSlots:
 
         Whose turn is first goes on from call to call.
         """
-        free = self._slots - sum(len(target.began_at_s) for target in self._targets.values())
-        held = sum(len(target.began_at_s) for target in self._targets.values() if not target.trusted_at(now_s))
+        free = self._slots - self._unrecorded - sum(len(target.began_at_s) for target in self._busy.values())
+        held = sum(len(target.began_at_s) for target in self._busy.values() if not target.trusted_at(now_s))
         free_untrusted = self._slots // UNTRUSTED_SHARE - held
         start = self._turn % len(waiting) if waiting else 0
         room: dict[str, int] = {}
@@ -86,14 +89,23 @@ class SendingSlots:
     def begin(self, name: str, now_s: float, limit: int) -> None:
         """An attempt begins, to a target that allows so many at once."""
         if len(self._targets) > MOST_REMEMBERED:
-            self._targets = {known: target for known, target in self._targets.items() if target.began_at_s}
+            self._targets = dict(self._busy)
         target = self._targets.setdefault(name, _Target(limit))
         target.limit = limit
         target.began_at_s.append(now_s)
+        self._busy[name] = target
+
+    def record(self) -> None:
+        """What an attempt came to is written down: its slot is free."""
+        self._unrecorded -= 1
 
     def end(self, name: str, began_at_s: float, now_s: float, result: Result | None) -> None:
-        """The attempt that began then has ended; None where nothing was learned of the target."""
+        """The attempt that began then has ended, and its target may have the next; None where nothing was learned of
+        it. The slot is taken until record()."""
         target = self._targets[name]
+        self._unrecorded += 1
+        if len(target.began_at_s) == 1:
+            del self._busy[name]
         target.began_at_s.remove(began_at_s)
         if result is None:
             return

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from core import clock
@@ -20,11 +21,29 @@ from services.parcels import Destination, Parcel
 from services.webhook_secrets import AccountSecrets, EndpointSecrets, Holder, WebhookSecrets
 from services.webhook_sender import TIMEOUT_S, Reply, WebhookSender
 
-LEASE_S = 20
-"""An attempt's time limit and five seconds to write down its outcome: a living worker never loses its lease."""
+LEASE_S = 25
+"""Five seconds until an attempt begins, its time limit, and five to write down its outcome: a living worker never loses
+its lease."""
 URL_LIMIT = 8
 """How many may be under way at once to the origin of payments' own URLs. An endpoint has a limit of its own."""
 _LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """An attempt that was made, and is not written down yet."""
+
+    parcel: Parcel
+    started_at: datetime
+    headers: Mapping[str, str]
+    reply: Reply
+
+    @property
+    def result(self) -> Result:
+        """What it says of the target."""
+        if self.reply.success:
+            return Result.SUCCESS
+        return Result.OVERLOAD if self.reply.overloaded else Result.FAILURE
 
 
 class Delivery:
@@ -92,9 +111,8 @@ class Delivery:
         """End the leases of what was not attempted to the end, so that another worker need not wait for them."""
         await self._deliveries.give_back([parcel.delivery for parcel in parcels])
 
-    async def attempt(self, parcel: Parcel) -> Result:
-        """Send once and record it; what that says of the target. Stopped in between, the lease ends and another worker
-        sends the same again."""
+    async def send(self, parcel: Parcel) -> "Sent":
+        """Send once. Stopped before it is recorded, the lease ends and another worker sends the same again."""
         started_at = clock.now()
         destination = parcel.destination
         if destination.secrets:
@@ -102,17 +120,19 @@ class Delivery:
             reply = await self._sender.post(destination.url, parcel.body, headers, timeout_s=destination.timeout_s)
         else:
             headers, reply = {}, Reply(error="secret_unreadable")
-        if destination.endpoint is not None and reply.gone:
+        return Sent(parcel, started_at, headers, reply)
+
+    async def record(self, sent: "Sent") -> None:
+        """Write down what an attempt came to, and tell the endpoint's health."""
+        endpoint, reply = sent.parcel.destination.endpoint, sent.reply
+        if endpoint is not None and reply.gone:
             # Before it is written down: whoever is stopped in between must not make the only 410 disappear.
-            await self._health.gone(destination.endpoint)
-        await self._deliveries.record(self._outcome(parcel, started_at, headers, reply))
-        if destination.endpoint is not None and reply.success:
-            await self._health.succeeded(destination.endpoint)
-        elif destination.endpoint is not None:
-            await self._health.failed(destination.endpoint, started_at)
-        if reply.success:
-            return Result.SUCCESS
-        return Result.OVERLOAD if reply.overloaded else Result.FAILURE
+            await self._health.gone(endpoint)
+        await self._deliveries.record(self._outcome(sent))
+        if endpoint is not None and reply.success:
+            await self._health.succeeded(endpoint)
+        elif endpoint is not None:
+            await self._health.failed(endpoint, sent.started_at)
 
     async def _destinations(
         self, leased: Sequence[LeasedDelivery], endpoints: Mapping[str, WebhookEndpoint | None]
@@ -143,15 +163,16 @@ class Delivery:
         secrets = self._live(self._of_endpoints, endpoint)
         return Destination(endpoint.url, secrets, endpoint.timeout_s, schedule_s, endpoint.max_in_flight, endpoint)
 
-    def _outcome(self, parcel: Parcel, started_at: datetime, headers: Mapping[str, str], reply: Reply) -> Outcome:
+    def _outcome(self, sent: "Sent") -> Outcome:
+        parcel, reply = sent.parcel, sent.reply
         delivery = parcel.delivery
         attempt = Attempt(
-            at=started_at,
+            at=sent.started_at,
             duration_ms=reply.duration_ms,
             phases=reply.phases,
             status=reply.status,
             error=reply.error,
-            request_headers=tuple(headers.items()),
+            request_headers=tuple(sent.headers.items()),
             response_headers=reply.headers,
             response=reply.text,
         )

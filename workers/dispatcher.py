@@ -16,12 +16,13 @@ from services.parcels import Parcel
 from services.signals import Signals
 from workers.loop import rest, seconds_until
 
-SLOTS = 64
-HELD_AHEAD = 256
+SLOTS = 128
+"""How many are sent, or written down, at once."""
+HELD_AHEAD = 384
 """How many are leased ahead of their slot, so that one look for work serves many. Only targets that answer get any."""
-LOOK_BELOW = 128
+LOOK_BELOW = 192
 """As long as so many are held, nobody looks for more."""
-HELD_AT_MOST_S = 3.0
+HELD_AT_MOST_S = 5.0
 """Then what is held goes back: its lease has to last for a whole attempt. (See LEASE_S.)"""
 RATE_PAUSE_S = 0.1
 """How soon a target that used up its rate is looked at again."""
@@ -38,6 +39,7 @@ class Dispatcher:
         self._slots = SendingSlots(SLOTS)
         self._held: dict[str, deque[tuple[Parcel, float]]] = {}
         """By target: what is leased and waits for a slot, and since when."""
+        self._beginning = False
         self._more_is_due = False
         self._tasks: dict[asyncio.Task[None], Parcel] = {}
 
@@ -102,6 +104,7 @@ class Dispatcher:
             self._held.setdefault(parcel.delivery.target, deque()).append((parcel, since_s))
 
     def _begin_what_there_is_room_for(self) -> None:
+        self._beginning = False
         now_s = _now_s()
         fresh = [target for target, waiting in self._held.items() if waiting[0][1] > now_s - HELD_AT_MOST_S]
         for target, count in self._slots.room(fresh, now_s).items():
@@ -110,6 +113,12 @@ class Dispatcher:
                 self._begin(waiting.popleft()[0])
             if not waiting:
                 del self._held[target]
+
+    def _begin_soon(self) -> None:
+        """Once the other callbacks of this turn of the loop have run, since many attempts end at once."""
+        if self._held and not self._beginning:
+            self._beginning = True
+            asyncio.get_running_loop().call_soon(self._begin_what_there_is_room_for)
 
     def _begin(self, parcel: Parcel) -> None:
         began_at_s = _now_s()
@@ -121,14 +130,21 @@ class Dispatcher:
     async def _attempt(self, parcel: Parcel, began_at_s: float) -> None:
         result: Result | None = None
         try:
-            result = await self._delivery.attempt(parcel)
+            try:
+                sent = await self._delivery.send(parcel)
+                result = sent.result
+            finally:
+                self._slots.end(parcel.delivery.target, began_at_s, _now_s(), result)
+                self._begin_soon()
+            await self._delivery.record(sent)
         except DriverError as error:
             _LOG.warning("what an attempt came to was not written, it may be made again: %s", type(error).__name__)
         finally:
-            self._slots.end(parcel.delivery.target, began_at_s, _now_s(), result)
+            self._slots.record()
+            self._begin_soon()
             endpoint = parcel.destination.endpoint
             in_order = endpoint is not None and endpoint.ordering is Ordering.OBJECT
-            if self._held or self._more_is_due or in_order or result is not Result.SUCCESS:
+            if self._more_is_due or in_order or result is not Result.SUCCESS:
                 self._signals.deliveries.set()
 
     async def _let_go_of_what_waited_too_long(self) -> None:
@@ -147,11 +163,12 @@ class Dispatcher:
 
     async def _give_back(self) -> None:
         """Stop what is under way. (Where the database is lost as well, the leases end by themselves.)"""
+        held = [parcel for waiting in self._held.values() for parcel, _ in waiting]
+        self._held = {}
         unfinished = dict(self._tasks)
         for task in unfinished:
             task.cancel()
         await asyncio.gather(*unfinished, return_exceptions=True)
-        held = [parcel for waiting in self._held.values() for parcel, _ in waiting]
         with contextlib.suppress(DriverError):
             await self._delivery.give_back([*unfinished.values(), *held])
 

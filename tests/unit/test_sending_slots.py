@@ -16,6 +16,7 @@ def proven(slots: SendingSlots, *names: str) -> None:
         for _ in range(LIMIT):
             slots.begin(name, 0, LIMIT)
             slots.end(name, 0, 0, Result.SUCCESS)
+            slots.record()
 
 
 def fill(slots: SendingSlots, waiting: list[str], now_s: float = 0) -> Counter[str]:
@@ -36,6 +37,7 @@ def test_a_target_that_answers_may_have_more_and_more_under_way() -> None:
         seen.append(begun)
         for _ in range(begun):
             slots.end("a", now_s, now_s, Result.SUCCESS)
+            slots.record()
 
     assert seen[0] == 1
     assert seen == sorted(seen)
@@ -48,6 +50,7 @@ def test_overload_halves_what_a_target_may_have_under_way(result: Result | None,
     proven(slots, "a")
     slots.begin("a", 0, LIMIT)
     slots.end("a", 0, 0, result)
+    slots.record()
 
     assert fill(slots, ["a"]) == {"a": left}
 
@@ -57,6 +60,7 @@ def test_a_target_always_has_room_for_one() -> None:
     for _ in range(20):
         slots.begin("a", 0, LIMIT)
         slots.end("a", 0, 0, Result.OVERLOAD)
+        slots.record()
 
     assert fill(slots, ["a"]) == {"a": 1}
 
@@ -69,6 +73,7 @@ def test_failing_targets_hold_a_quarter_of_the_slots_however_many_they_are(resul
     for name in failing:
         slots.begin(name, 0, LIMIT)
         slots.end(name, 0, 0, result)
+        slots.record()
 
     begun = fill(slots, [*failing, "a"])
 
@@ -97,6 +102,7 @@ def test_a_slow_success_earns_no_trust() -> None:
     slots = SendingSlots(SLOTS)
     slots.begin("drips", 0, LIMIT)
     slots.end("drips", 0, SLOW_S + 1, Result.SUCCESS)
+    slots.record()
 
     assert fill(slots, ["drips"]) == {"drips": 1}
 
@@ -112,6 +118,7 @@ def test_targets_take_turns_when_slots_are_few() -> None:
             for _ in range(count):
                 slots.begin(name, now_s, LIMIT)
                 slots.end(name, now_s, now_s, Result.SUCCESS)
+                slots.record()
 
     assert begun.total() == 1000
     assert set(begun.values()) == {25}
@@ -133,6 +140,7 @@ def test_nothing_is_ever_overdrawn() -> None:
         for one in chance.sample(under_way, len(under_way) // 3):
             under_way.remove(one)
             slots.end(*one, now_s, chance.choice([*Result, None]))
+            slots.record()
 
 
 def test_a_targets_own_limit_holds_and_applies_as_soon_as_it_changes() -> None:
@@ -141,8 +149,24 @@ def test_a_targets_own_limit_holds_and_applies_as_soon_as_it_changes() -> None:
 
     slots.begin("a", 0, 3)
     slots.end("a", 0, 0, Result.SUCCESS)
+    slots.record()
     assert slots.room(["a"], 0) == {"a": 3}
 
     slots.begin("a", 0, 20)
     slots.end("a", 0, 0, Result.SUCCESS)
+    slots.record()
     assert slots.room(["a"], 0)["a"] > 3
+
+
+def test_what_is_not_written_down_yet_keeps_its_slot_and_not_its_targets_turn() -> None:
+    slots = SendingSlots(10)
+    proven(slots, "a", "b")
+    for _ in range(LIMIT):
+        slots.begin("a", 0, LIMIT)
+    for _ in range(LIMIT):
+        slots.end("a", 0, 0, Result.SUCCESS)
+
+    assert slots.room(["a"], 0) == {"a": 2}
+
+    slots.record()
+    assert slots.room(["a"], 0) == {"a": 3}
