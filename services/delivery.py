@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from core import clock
 from core.crypto import CannotDecrypt, Sealer
+from core.database import DriverError
 from domain import retry
 from domain.attempts import Attempt
 from domain.sending_slots import Result
@@ -123,16 +124,27 @@ class Delivery:
         return Sent(parcel, started_at, headers, reply)
 
     async def record(self, sent: "Sent") -> None:
-        """Write down what an attempt came to, and tell the endpoint's health."""
+        """Write down what an attempt came to, and tell the endpoint's health.
+
+        Raises DriverError where it was not written down.
+        """
         endpoint, reply = sent.parcel.destination.endpoint, sent.reply
         if endpoint is not None and reply.gone:
             # Before it is written down: whoever is stopped in between must not make the only 410 disappear.
             await self._health.gone(endpoint)
         await self._deliveries.record(self._outcome(sent))
-        if endpoint is not None and reply.success:
-            await self._health.succeeded(endpoint)
-        elif endpoint is not None:
-            await self._health.failed(endpoint, sent.started_at)
+        if endpoint is not None:
+            await self._tell_health(endpoint, sent)
+
+    async def _tell_health(self, endpoint: WebhookEndpoint, sent: "Sent") -> None:
+        try:
+            if sent.reply.success:
+                await self._health.succeeded(endpoint)
+            else:
+                await self._health.failed(endpoint, sent.started_at)
+        except DriverError as error:
+            # The attempt is written down all the same, and the next one tells again.
+            _LOG.warning("the health of %s was not written: %s", endpoint.id, type(error).__name__)
 
     async def _destinations(
         self, leased: Sequence[LeasedDelivery], endpoints: Mapping[str, WebhookEndpoint | None]

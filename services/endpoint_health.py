@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import random
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from core import clock, ids, json_codec
 from domain.webhook_endpoints import (
@@ -21,13 +21,11 @@ from schemas.webhook_endpoints import webhook_endpoint_view
 from services.signals import Signals
 
 _TRIES = 30
-_WORTH_WRITING = timedelta(minutes=1)
-"""An endpoint that fails now and then would be written with every other attempt. What are minutes against five days."""
 _LOG = logging.getLogger(__name__)
 
 
 class EndpointHealth:
-    """Told of each attempt, with the endpoint as it was read for it; writes only where something changes."""
+    """Told of each attempt that was made, with the endpoint as it was read for it; writes only what changes."""
 
     def __init__(self, endpoints: WebhookEndpointRepository, deliveries: DeliveryRepository, signals: Signals):
         self._endpoints = endpoints
@@ -35,8 +33,12 @@ class EndpointHealth:
         self._signals = signals
 
     async def succeeded(self, endpoint: WebhookEndpoint) -> None:
-        if endpoint.failing_since is not None and clock.now() - endpoint.failing_since > _WORTH_WRITING:
-            await self._endpoints.fails_no_more(endpoint.id)
+        """An attempt came through.
+
+        Another one may have failed since the endpoint was read for it, and nothing else may be sent for days: so what
+        counts is how the endpoint is now.
+        """
+        await self._endpoints.fails_no_more(endpoint.id)
 
     async def gone(self, endpoint: WebhookEndpoint) -> None:
         """The answer was 410."""
