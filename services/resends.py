@@ -125,7 +125,7 @@ class Resends:
         if once is not None:
             first = replace(first, claim=Claim(once.first_id, once.fingerprint, 202, body))
         if await self._resent.insert(first, others):
-            self._signals.delivery_due()
+            self._signals.deliveries_due(one.target for one in [first, *others])
             return Answer(202, body)
         assert once is not None, "a random id exists twice"
         return replay(await self._resent.claim_of(once.first_id), once.fingerprint)

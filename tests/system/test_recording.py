@@ -55,7 +55,8 @@ async def lease(database: Database, target: str, count: int) -> list[LeasedDeliv
             for number in range(count)
         ]
     )
-    return await deliveries.lease_due({target: count}, (), clock.now(), lease_s=60)
+    found = await deliveries.find_due({target: count}, clock.now())
+    return await deliveries.lease(found[target], clock.now(), lease_s=60)
 
 
 def delivered(one: LeasedDelivery, response: str = "", headers: Sequence[tuple[str, str]] = ()) -> Outcome:
