@@ -23,8 +23,8 @@ from repositories.resend_jobs import JobStatus, LeasedJob, ResendJob, ResendJobR
 from repositories.resent_deliveries import ResentDeliveryRepository
 from repositories.signals import SignalRepository
 from repositories.webhook_endpoints import WebhookEndpointRepository
+from services.event_targets import Target, new_delivery
 from services.resend_jobs import ResendJobs
-from services.resend_targets import Target, sent_again
 from services.signals import Signals
 from tests.conftest import ADMIN_EMAIL, ADMIN_PASSWORD, Server, running
 from tests.factories import Psp
@@ -138,7 +138,7 @@ async def test_what_is_under_way_when_its_job_is_cancelled_waits_no_more_once_it
     resent = ResentDeliveryRepository(database)
     now, target = clock.now(), Target("http://127.0.0.1:9")
     heads = [EventHead(f"evt_{number}", "customer.updated", OWNER, "cus_1", number, LONG_AGO) for number in range(3)]
-    await deliveries.insert_missing([sent_again(head, target, "rsj_1", now) for head in heads])
+    await deliveries.insert_missing([new_delivery(head, target, now, "rsj_1") for head in heads])
     (under_way,) = await deliveries.lease_due({"http://127.0.0.1:9": 1}, (), clock.now(), lease_s=30)
 
     assert not await resent.bury("rsj_1", DeadReason.RESEND_CANCELLED)
