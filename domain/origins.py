@@ -11,3 +11,8 @@ def origin(url: str) -> str:
     parts = URL(url)
     host = (parts.raw_host or "").lower()
     return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}:{parts.port}"
+
+
+def is_origin(target: str) -> bool:
+    """Whether a target is an origin, and not an endpoint's id."""
+    return "://" in target

@@ -49,30 +49,25 @@ class SendingSlots:
         self._targets: dict[str, _Target] = {}
         self._busy: dict[str, _Target] = {}
         """Those to which something is under way."""
-        self._turn = 0
 
     def room(self, waiting: Sequence[str], now_s: float) -> dict[str, int]:
-        """How many may be taken now for each of the targets that wait: one each in turn, until nothing is left.
-
-        Whose turn is first goes on from call to call.
-        """
+        """How many may be taken now for each of the targets that wait: one each in turn, in this order, until nothing
+        is left."""
         free = self._slots - self._unrecorded - sum(len(target.began_at_s) for target in self._busy.values())
         held = sum(len(target.began_at_s) for target in self._busy.values() if not target.trusted_at(now_s))
         free_untrusted = self._slots // UNTRUSTED_SHARE - held
-        start = self._turn % len(waiting) if waiting else 0
         room: dict[str, int] = {}
-        candidates = [*waiting[start:], *waiting[:start]]
+        candidates = list(waiting)
         while free > 0 and candidates:
             still = []
             for name in candidates:
                 target = self._targets.get(name)
                 trusted = target is not None and target.trusted_at(now_s)
                 under_way = room.get(name, 0) + (len(target.began_at_s) if target else 0)
-                most = min(target.most, target.limit) if target else 1
+                most = self._most(target)
                 if under_way >= most or (not trusted and free_untrusted <= 0):
                     continue
                 room[name] = room.get(name, 0) + 1
-                self._turn += 1
                 free_untrusted -= not trusted
                 free -= 1
                 still.append(name)
@@ -84,7 +79,11 @@ class SendingSlots:
     def window(self, name: str, now_s: float) -> int:
         """How many a target may have under way, where it can be trusted; nothing for others."""
         target = self._targets.get(name)
-        return min(target.most, target.limit) if target is not None and target.trusted_at(now_s) else 0
+        return self._most(target) if target is not None and target.trusted_at(now_s) else 0
+
+    def _most(self, target: _Target | None) -> int:
+        """However healthy it was: if it hangs now, it holds no more than those in trouble may hold together."""
+        return min(target.most, target.limit, self._slots // UNTRUSTED_SHARE) if target is not None else 1
 
     def begin(self, name: str, now_s: float, limit: int) -> None:
         """An attempt begins, to a target that allows so many at once."""

@@ -1,6 +1,6 @@
 """Deliveries: one event to one target, with every attempt that was made. Leased work, target by target."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -9,7 +9,6 @@ from itertools import islice
 from core import clock
 from core.coalesce import Coalescer
 from core.database import (
-    ASCENDING,
     DESCENDING,
     Database,
     Document,
@@ -68,6 +67,14 @@ class NewDelivery:
 
 
 @dataclass(frozen=True, slots=True)
+class Candidate:
+    """What was due and free when it was looked for."""
+
+    id: str
+    event_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class LeasedDelivery:
     id: str
     event_id: str
@@ -94,6 +101,7 @@ _PENDING = {"state": DeliveryState.PENDING.value}
 _BURIED_AT_ONCE = 1000
 _LOOKED_AT_TOGETHER = 100
 """MongoDB merges the scans of so many targets; of more than 200 it would sort all that waits."""
+_CANDIDATE_FIELDS = {"target": 1, "event_id": 1}
 _LEASED_FIELDS = dict.fromkeys(("event_id", "owner_id", "target", "url", "failures", "lease_token"), 1)
 
 
@@ -119,21 +127,43 @@ class DeliveryRepository:
         rows = await self._deliveries.aggregate(pipeline, hint="work").to_list(None)
         return {row["_id"]: row["due_at"] for row in rows}
 
-    async def lease_due(
-        self, room: Mapping[str, int], ordered: Collection[str], now: datetime, *, lease_s: int
-    ) -> list[LeasedDelivery]:
-        """Lease what is due, at most as many for each target as it has room for, the longest due first.
+    async def find_due(self, room: Mapping[str, int], now: datetime) -> dict[str, list[Candidate]]:
+        """By target what is due and free, at most as many as it has room for, the longest due first.
 
-        For targets that are `ordered` only the first that waits of each stream, so that one of a stream is under way
-        at a time and they go as they are numbered.
+        One look takes the oldest of all targets together: a look at each would cost ten times as much. Where it did
+        not see everything, the targets that got less than they have room for are looked at again by themselves.
         """
-        if not room:
-            return []
-        plain = {target: count for target, count in room.items() if target not in ordered}
-        candidates = await self._oldest(plain, now)
-        candidates += await self._heads({target: room[target] for target in room.keys() - plain.keys()}, now)
+        chosen: dict[str, list[Candidate]] = {}
+        room = dict(room)
+        while room:
+            some = dict(islice(room.items(), _LOOKED_AT_TOGETHER))
+            limit = 2 * sum(some.values())
+            wanted = {**_PENDING, "target": {"$in": list(some)}, "due_at": {"$lte": now}, **leases.FREE}
+            # Without the size of the batch what is beyond 101 rows would cost a second trip.
+            rows = self._deliveries.find(wanted, _CANDIDATE_FIELDS, batch_size=limit).sort("due_at", 1).limit(limit)
+            found: dict[str, list[Candidate]] = {target: [] for target in some}
+            for row in (seen := await rows.to_list(None)):
+                found[row["target"]].append(Candidate(row["_id"], row["event_id"]))
+            chosen |= {target: candidates[: room[target]] for target, candidates in found.items()}
+            for target, candidates in found.items():
+                if len(seen) < limit or len(candidates) >= room[target]:
+                    del room[target]
+        return chosen
+
+    async def find_heads(self, room: Mapping[str, int], now: datetime) -> dict[str, list[Candidate]]:
+        """The same for targets that ask for order: only the first that waits of each stream. So one of a stream is
+        under way at a time, and they go as they are numbered."""
+        first, *others = (_heads(target, now, count) for target, count in room.items())
+        pipeline = [*first, *({"$unionWith": {"coll": "deliveries", "pipeline": other}} for other in others)]
+        found: dict[str, list[Candidate]] = {target: [] for target in room}
+        for row in await self._deliveries.aggregate(pipeline).to_list(None):
+            found[row["target"]].append(Candidate(row["_id"], row["event_id"]))
+        return found
+
+    async def lease(self, candidates: Sequence[Candidate], now: datetime, *, lease_s: int) -> list[LeasedDelivery]:
+        """Lease those that are still due and free; what comes back is ours."""
         due: Document = {**_PENDING, "due_at": {"$lte": now}}
-        taken = await leases.take(self._deliveries, candidates, due, lease_s, _LEASED_FIELDS)
+        ids = [candidate.id for candidate in candidates]
         return [
             LeasedDelivery(
                 row["_id"],
@@ -144,46 +174,8 @@ class DeliveryRepository:
                 row["failures"],
                 row["lease_token"],
             )
-            for row in taken
+            for row in await leases.take(self._deliveries, ids, due, lease_s, _LEASED_FIELDS)
         ]
-
-    async def next_due_at(self, targets: Sequence[str]) -> datetime | None:
-        """When the next delivery to one of these targets is due that nobody holds (one bounded scan a target)."""
-        row = await self._deliveries.find_one(
-            {**_PENDING, "target": {"$in": list(targets)}, **leases.FREE},
-            {"due_at": 1},
-            sort=[("due_at", ASCENDING)],
-        )
-        return row["due_at"] if row else None
-
-    async def _oldest(self, room: Mapping[str, int], now: datetime) -> list[str]:
-        """What is due and free, at most as many for each target as it has room for.
-
-        One look takes the oldest of all targets together: a look at each would cost ten times as much. Where it did
-        not see everything, the targets that got less than they have room for are looked at again by themselves.
-        """
-        chosen: dict[str, list[str]] = {}
-        while room:
-            some = dict(islice(room.items(), _LOOKED_AT_TOGETHER))
-            limit = 2 * sum(some.values())
-            wanted = {**_PENDING, "target": {"$in": list(some)}, "due_at": {"$lte": now}, **leases.FREE}
-            # Without the size of the batch what is beyond 101 rows would cost a second trip.
-            rows = self._deliveries.find(wanted, {"target": 1}, batch_size=limit).sort("due_at", 1).limit(limit)
-            found: dict[str, list[str]] = {target: [] for target in some}
-            for row in (seen := await rows.to_list(None)):
-                found[row["target"]].append(row["_id"])
-            chosen |= {target: ids[: room[target]] for target, ids in found.items()}
-            served = [target for target, ids in found.items() if len(seen) < limit or len(ids) >= room[target]]
-            room = {target: count for target, count in room.items() if target not in served}
-        return [delivery_id for ids in chosen.values() for delivery_id in ids]
-
-    async def _heads(self, room: Mapping[str, int], now: datetime) -> list[str]:
-        """The first that waits of each stream, where it is due and free."""
-        if not room:
-            return []
-        first, *others = (_heads(target, now, count) for target, count in room.items())
-        pipeline = [*first, *({"$unionWith": {"coll": "deliveries", "pipeline": other}} for other in others)]
-        return [row["_id"] for row in await self._deliveries.aggregate(pipeline).to_list(None)]
 
     async def record(self, outcome: Outcome) -> None:
         """Write what became of an attempt, while its lease's token stands. Shares its round trip with others."""
@@ -263,7 +255,7 @@ def new_document(one: NewDelivery) -> Document:
 
 def _heads(target: str, now: datetime, count: int) -> Pipeline:
     """The first of each stream, where that is due and free. (A DISTINCT_SCAN: one step for each stream.)"""
-    first = {name: {"$first": f"${name}"} for name in ("due_at", "lease_until")}
+    first = {name: {"$first": f"${name}"} for name in ("due_at", "lease_until", "event_id")}
     return [
         {"$match": {**_PENDING, "target": target}},
         {"$sort": {"state": 1, "target": 1, "stream_id": 1, "sequence": 1}},
@@ -271,7 +263,7 @@ def _heads(target: str, now: datetime, count: int) -> Pipeline:
         {"$match": {"due_at": {"$lte": now}, **leases.FREE}},
         {"$sort": {"due_at": 1}},
         {"$limit": count},
-        {"$project": {"_id": "$head"}},
+        {"$project": {"_id": "$head", "event_id": 1, "target": {"$literal": target}}},
     ]
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -10,10 +10,18 @@ from core import clock
 from core.crypto import CannotDecrypt, Sealer
 from domain import retry
 from domain.attempts import Attempt
+from domain.origins import is_origin
 from domain.sending_slots import Result
 from domain.webhook_endpoints import EndpointStatus, Ordering, WebhookEndpoint
 from repositories.accounts import AccountRepository
-from repositories.deliveries import DeadReason, DeliveryRepository, DeliveryState, LeasedDelivery, Outcome
+from repositories.deliveries import (
+    Candidate,
+    DeadReason,
+    DeliveryRepository,
+    DeliveryState,
+    LeasedDelivery,
+    Outcome,
+)
 from repositories.events import EventRepository
 from repositories.webhook_endpoints import WebhookEndpointRepository
 from services.endpoint_health import EndpointHealth
@@ -21,12 +29,21 @@ from services.parcels import Destination, Parcel
 from services.webhook_secrets import AccountSecrets, EndpointSecrets, Holder, WebhookSecrets
 from services.webhook_sender import TIMEOUT_S, Reply, WebhookSender
 
-LEASE_S = 25
-"""Five seconds until an attempt begins, its time limit, and five to write down its outcome: a living worker never loses
-its lease."""
+LEASE_S = 30
+"""Five seconds until an attempt begins, sixteen for it (aiohttp rounds its limit up), nine to write down its outcome: a
+living worker never loses its lease."""
 URL_LIMIT = 8
 """How many may be under way at once to the origin of payments' own URLs. An endpoint has a limit of its own."""
 _LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a look has found, by target."""
+
+    due: dict[str, list[Candidate]]
+    endpoints: Mapping[str, WebhookEndpoint | None]
+    """None for the origin of payments' own URLs. Targets that take nothing any more are in neither."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,33 +89,33 @@ class Delivery:
         """By target that anything waits for: when the first of it is due. (Somebody may be at it just now.)"""
         return await self._deliveries.first_due()
 
-    async def next_due_at(self, targets: Sequence[str]) -> datetime | None:
-        """When the next that nobody is at is due for one of these targets."""
-        return await self._deliveries.next_due_at(targets)
-
-    async def endpoints(self, targets: Sequence[str]) -> dict[str, WebhookEndpoint | None]:
-        """By target: its endpoint as it is now, None for the origin of payments' own URLs.
+    async def look(self, room: Mapping[str, int]) -> Found:
+        """What is due, at most as many for each target as it has room for, and to whom it would go.
 
         What waits for an endpoint that takes nothing any more becomes dead letters: it was published, or tried again,
         while the endpoint was being disabled or deleted.
         """
-        of_endpoints = [target for target in targets if "://" not in target]
-        found = await self._endpoints.by_id(of_endpoints)
-        enabled = {name: one for name, one in found.items() if one.status is EndpointStatus.ENABLED}
-        for target in of_endpoints:
-            if target not in enabled:
-                await self._deliveries.bury_waiting(target, DeadReason.ENDPOINT_GONE)
-        return {target: enabled.get(target) for target in targets if "://" in target or target in enabled}
+        now = clock.now()
+        endpoints, due = await asyncio.gather(self._endpoints_of(room), self._deliveries.find_due(room, now))
+        in_order = {
+            target: room[target] for target, one in endpoints.items() if one and one.ordering is Ordering.OBJECT
+        }
+        if in_order:
+            due |= await self._deliveries.find_heads(in_order, now)
+        for target in room.keys() - endpoints.keys():
+            await self._deliveries.bury_waiting(target, DeadReason.ENDPOINT_GONE)
+        return Found({target: due[target] for target in endpoints}, endpoints)
 
-    async def lease(self, room: Mapping[str, int], endpoints: Mapping[str, WebhookEndpoint | None]) -> list[Parcel]:
-        """Lease due deliveries, at most as many for each target as it has room for, ready to be sent."""
-        ordered = {target for target, one in endpoints.items() if one and one.ordering is Ordering.OBJECT}
-        leased = await self._deliveries.lease_due(room, ordered, clock.now(), lease_s=LEASE_S)
-        if not leased:
+    async def lease(self, found: Found) -> list[Parcel]:
+        """Lease what was found, ready to be sent."""
+        candidates = [candidate for some in found.due.values() for candidate in some]
+        if not candidates:
             return []
-        bodies, destinations = await asyncio.gather(
-            self._events.bodies([one.event_id for one in leased]), self._destinations(leased, endpoints)
+        leased, bodies = await asyncio.gather(
+            self._deliveries.lease(candidates, clock.now(), lease_s=LEASE_S),
+            self._events.bodies([candidate.event_id for candidate in candidates]),
         )
+        destinations = await self._destinations(leased, found.endpoints)
         if forgotten := [one for one in leased if one.event_id not in bodies]:
             await self._deliveries.bury(forgotten, DeadReason.EVENT_GONE)
         return [
@@ -122,17 +139,26 @@ class Delivery:
             headers, reply = {}, Reply(error="secret_unreadable")
         return Sent(parcel, started_at, headers, reply)
 
-    async def record(self, sent: "Sent") -> None:
-        """Write down what an attempt came to, and tell the endpoint's health."""
+    async def record(self, sent: "Sent") -> datetime | None:
+        """Write down what an attempt came to, and tell the endpoint's health. When the next is due, if there is one."""
         endpoint, reply = sent.parcel.destination.endpoint, sent.reply
         if endpoint is not None and reply.gone:
             # Before it is written down: whoever is stopped in between must not make the only 410 disappear.
             await self._health.gone(endpoint)
-        await self._deliveries.record(self._outcome(sent))
+        outcome = self._outcome(sent)
+        await self._deliveries.record(outcome)
         if endpoint is not None and reply.success:
             await self._health.succeeded(endpoint)
         elif endpoint is not None:
             await self._health.failed(endpoint, sent.started_at)
+        return outcome.due_at
+
+    async def _endpoints_of(self, targets: Iterable[str]) -> dict[str, WebhookEndpoint | None]:
+        """By target: its endpoint as it is now, None for the origin of payments' own URLs. Those that take nothing any
+        more are left out."""
+        found = await self._endpoints.by_id([target for target in targets if not is_origin(target)])
+        enabled = {name: one for name, one in found.items() if one.status is EndpointStatus.ENABLED}
+        return {target: enabled.get(target) for target in targets if is_origin(target) or target in enabled}
 
     async def _destinations(
         self, leased: Sequence[LeasedDelivery], endpoints: Mapping[str, WebhookEndpoint | None]

@@ -43,9 +43,14 @@ class Publishing:
     async def publish_batch(self) -> int:
         """Publish a batch of each collection's outboxes; how many there were."""
         batches = await asyncio.gather(*(outbox.unpublished(BATCH) for outbox in self._outboxes))
-        return sum(
-            [await self._publish(outbox, batch) for outbox, batch in zip(self._outboxes, batches, strict=True) if batch]
+        published = await asyncio.gather(
+            *(self._publish(outbox, batch) for outbox, batch in zip(self._outboxes, batches, strict=True) if batch),
+            return_exceptions=True,  # what is wrong with one keeps the others from nothing
         )
+        for result in published:
+            if isinstance(result, BaseException):
+                raise result
+        return sum(result for result in published if isinstance(result, int))
 
     async def _publish(self, outbox: Outbox, batch: Sequence[Unpublished]) -> int:
         """Events first, then what is derived from them and the deliveries, and only then are they taken out.
@@ -63,7 +68,7 @@ class Publishing:
         await self._refunds.project([refund for publication in made for refund in publication.refunds])
         if deliveries := [delivery for publication in made for delivery in publication.deliveries]:
             await self._deliveries.insert_missing(deliveries)
-            self._signals.deliveries.set()
+            self._signals.deliveries_due(delivery.target for delivery in deliveries)
         await outbox.mark_published([publication.source for publication in made])
         return len(made)
 

@@ -126,7 +126,7 @@ class ResendJobs:
         made = await self._deliveries_of(job, events) if events else []
         if made:
             await self._deliveries.insert_missing(made)
-            self._signals.delivery_due()
+            self._signals.deliveries_due(one.target for one in made)
         now, completed = clock.now(), len(events) < BATCH
         if not await self._jobs.advance(leased, events, len(made), now, completed=completed):
             await self._jobs.look_again(job.id, now)

@@ -125,7 +125,7 @@ class Resends:
             first = replace(first, claim=Claim(once.first_id, once.fingerprint, 202, body))
         if not await self._resent.insert(first, others):
             raise IdempotencyKeyReused
-        self._signals.delivery_due()
+        self._signals.deliveries_due(one.target for one in [first, *others])
         return Answer(202, body)
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Iterable
 
 from core.database import DriverError
 from repositories.signals import SignalRepository
@@ -20,6 +21,8 @@ class Signals:
         self.payments = asyncio.Event()
         self.outbox = asyncio.Event()
         self.deliveries = asyncio.Event()
+        self.due_targets: set[str] = set()
+        """Of what was made in this process since somebody took them out; what others made is found by a sweep."""
         self.incoming = asyncio.Event()
         self.resends = asyncio.Event()
         self._signals = signals
@@ -37,9 +40,10 @@ class Signals:
             asyncio.get_running_loop().call_later(after_s, self.payments.set)
             self._tell()
 
-    def delivery_due(self) -> None:
+    def deliveries_due(self, targets: Iterable[str]) -> None:
+        if not self._tell_others:
+            self.due_targets.update(targets)
         self.deliveries.set()
-        self._tell()
 
     def ring_all(self) -> None:
         for bell in (self.payments, self.outbox, self.deliveries):

@@ -20,10 +20,11 @@ async def running_workers(psp: Psp) -> AsyncIterator[None]:
     # Where private networks are closed, strangers name the URLs: see TargetRate.
     named_by_strangers = not psp.settings.webhook_allow_private_networks
     rate = TargetRate(STRANGERS_RATE_PER_S, STRANGERS_BURST) if named_by_strangers else None
+    dispatcher = Dispatcher(psp.delivery, psp.signals, rate)
     loops = {
         "processor": lambda: processor.run(psp.processing, psp.signals),
         "publisher": lambda: publisher.run(psp.publishing, psp.signals),
-        "dispatcher": lambda: Dispatcher(psp.delivery, psp.signals, rate).run(),
+        "dispatcher": dispatcher.run,
         "incoming": lambda: incoming.run(psp.incoming_webhooks, psp.signals),
         "resender": lambda: resender.run(psp.resend_jobs, psp.signals),
         "listener": psp.signals.listen,
@@ -35,3 +36,4 @@ async def running_workers(psp: Psp) -> AsyncIterator[None]:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await dispatcher.stop()

@@ -114,7 +114,9 @@ async def _claim(deliveries: DeliveryRepository) -> float:
     room = dict.fromkeys(targets, ROOM // len(targets))
     for target in targets[: ROOM % len(targets)]:
         room[target] += 1
-    leased = await deliveries.lease_due(room, (), clock.now(), lease_s=LEASE_S)
+    now = clock.now()
+    found = await deliveries.find_due(room, now)
+    leased = await deliveries.lease([one for some in found.values() for one in some], now, lease_s=LEASE_S)
     took_ms = (time.perf_counter() - began_at) * 1000
     await deliveries.give_back(leased)
     if len(leased) != ROOM:

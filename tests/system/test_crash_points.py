@@ -25,7 +25,7 @@ PUBLISHING = (
 )
 SENDING = (
     "repositories.deliveries:DeliveryRepository.first_due",
-    "repositories.deliveries:DeliveryRepository.lease_due",
+    "repositories.deliveries:DeliveryRepository.lease",
     "repositories.events:EventRepository.bodies",
     "services.webhook_sender:WebhookSender.post",
     "repositories.deliveries:DeliveryRepository.record",

@@ -2,9 +2,9 @@
 
 import asyncio
 import contextlib
-import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pymongo
@@ -18,15 +18,17 @@ EVENTS = 40
 
 
 class SlowDelivery:
-    """The deliveries of a MongoDB that takes its time for a look for work: until the gate is open."""
+    """The deliveries of a MongoDB that takes its time for a sweep: until the gate is open."""
 
     def __init__(self, delivery: Delivery):
         self._delivery = delivery
         self.gate = asyncio.Event()
-        self.looking = asyncio.Event()
+        self.gate.set()
+        self.waiting = asyncio.Event()
 
     async def first_due(self) -> dict[str, datetime]:
-        self.looking.set()
+        if not self.gate.is_set():
+            self.waiting.set()
         await self.gate.wait()
         return await self._delivery.first_due()
 
@@ -39,7 +41,8 @@ async def test_what_was_held_while_mongodb_was_slow_is_not_sent_under_a_lease_th
     mongo_uri: str, mongo: pymongo.MongoClient[dict[str, Any]], tmp_path: Path
 ) -> None:
     async with lane(mongo_uri, mongo, tmp_path / "held") as one:
-        one.receiver.answers = lambda number, _: time.sleep(0.2) or 200  # type: ignore[func-returns-value]
+        hangs, answers = Event(), Event()
+        one.receiver.answers = lambda number, _: (answers.wait(PATIENCE_S) if hangs.is_set() else True) and 200
         caller = await one.merchant(0)
         endpoint_id = await one.endpoint(caller, f"{one.receiver.url}/hook")
         delivery = SlowDelivery(one.psp.delivery)
@@ -50,33 +53,30 @@ async def test_what_was_held_while_mongodb_was_slow_is_not_sent_under_a_lease_th
                 await one.psp.webhook_endpoints.send_test(caller, endpoint_id)
             await one.psp.publishing.publish_batch()
 
-        async def hold_something_in_a_slow_look() -> None:
-            """Only what answers quickly is sent so much that some of it has to wait, which may take a few tries."""
-            while True:
-                await publish()
-                delivery.gate.set()
-                await asyncio.to_thread(one.receiver.wait_for, len(one.receiver.requests) + EVENTS // 2, PATIENCE_S)
-                delivery.gate.clear()
-                delivery.looking.clear()
-                await delivery.looking.wait()
-                while dispatcher._tasks:
-                    await asyncio.sleep(0.05)
-                if dispatcher._count_held():
-                    return
-
         worker = asyncio.create_task(dispatcher.run())
         try:
             async with asyncio.timeout(PATIENCE_S):
-                await hold_something_in_a_slow_look()
+                await publish()
+                await asyncio.to_thread(one.receiver.wait_for, EVENTS, PATIENCE_S)
+                # It has answered so quickly that it is trusted with more than it can be sent at once; now it hangs.
+                hangs.set()
+                await publish()
+                while not dispatcher._count_held():
+                    await asyncio.sleep(0.01)
+                delivery.gate.clear()
+                await delivery.waiting.wait()
             await asyncio.sleep(HELD_AT_MOST_S)
             # Had it taken longer, the leases would have ended, and another worker would have taken what is held.
             anothers = {"lease_token": "another's", "lease_until": datetime.now(UTC) + timedelta(hours=1)}
             one.database["deliveries"].update_many({"state": "pending"}, {"$set": anothers})
             before = len(one.receiver.requests)
+            answers.set()  # whose slots are free at once
+            await asyncio.sleep(1)
             delivery.gate.set()
-            await asyncio.sleep(2)
+            await asyncio.sleep(1)
             assert len(one.receiver.requests) == before
         finally:
             worker.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await worker
+            await dispatcher.stop()

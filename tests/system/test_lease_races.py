@@ -110,7 +110,11 @@ async def lease_deliveries(
     database: Database, lease_s: int = LEASE_S, ordered: Sequence[str] = ()
 ) -> list[LeasedDelivery]:
     room = {f"target-{number}": 4 for number in range(TARGETS)}
-    return await DeliveryRepository(database).lease_due(room, ordered, clock.now(), lease_s=lease_s)
+    deliveries, now = DeliveryRepository(database), clock.now()
+    found = await deliveries.find_due({target: most for target, most in room.items() if target not in ordered}, now)
+    if ordered:
+        found |= await deliveries.find_heads({target: room[target] for target in ordered}, now)
+    return await deliveries.lease([one for some in found.values() for one in some], now, lease_s=lease_s)
 
 
 async def claim_webhooks(database: Database, lease_s: int = LEASE_S) -> list[str]:

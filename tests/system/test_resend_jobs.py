@@ -139,7 +139,8 @@ async def test_what_is_under_way_when_its_job_is_cancelled_waits_no_more_once_it
     now, target = clock.now(), Target("http://127.0.0.1:9")
     heads = [EventHead(f"evt_{number}", "customer.updated", OWNER, "cus_1", number, LONG_AGO) for number in range(3)]
     await deliveries.insert_missing([new_delivery(head, target, now, "rsj_1") for head in heads])
-    (under_way,) = await deliveries.lease_due({"http://127.0.0.1:9": 1}, (), clock.now(), lease_s=30)
+    found = await deliveries.find_due({"http://127.0.0.1:9": 1}, clock.now())
+    (under_way,) = await deliveries.lease(found["http://127.0.0.1:9"], clock.now(), lease_s=30)
 
     assert not await resent.bury("rsj_1", DeadReason.RESEND_CANCELLED)
     failed = Attempt(clock.now(), 1, Phases(), 500, None, (), (), "")

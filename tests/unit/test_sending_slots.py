@@ -107,21 +107,24 @@ def test_a_slow_success_earns_no_trust() -> None:
     assert fill(slots, ["drips"]) == {"drips": 1}
 
 
-def test_targets_take_turns_when_slots_are_few() -> None:
+def test_targets_get_one_each_in_their_order_when_slots_are_few() -> None:
     slots = SendingSlots(10)
     names = [f"target{number}" for number in range(40)]
     proven(slots, *names)
-    begun = Counter[str]()
-    for now_s in range(100):
-        for name, count in slots.room(names, now_s).items():
-            begun[name] += count
-            for _ in range(count):
-                slots.begin(name, now_s, LIMIT)
-                slots.end(name, now_s, now_s, Result.SUCCESS)
-                slots.record()
 
-    assert begun.total() == 1000
-    assert set(begun.values()) == {25}
+    assert slots.room(names, 0) == dict.fromkeys(names[:10], 1)
+    assert slots.room(names[:6], 0) == {**dict.fromkeys(names[:4], 2), **dict.fromkeys(names[4:6], 1)}
+
+
+def test_a_target_that_allows_very_much_has_no_more_than_a_quarter_of_the_slots() -> None:
+    slots = SendingSlots(SLOTS)
+    for _ in range(SLOTS):
+        slots.begin("a", 0, SLOTS)
+        slots.end("a", 0, 0, Result.SUCCESS)
+        slots.record()
+
+    assert slots.room(["a"], 0) == {"a": SLOTS // 4}
+    assert slots.window("a", 0) == SLOTS // 4
 
 
 def test_nothing_is_ever_overdrawn() -> None:
@@ -159,14 +162,14 @@ def test_a_targets_own_limit_holds_and_applies_as_soon_as_it_changes() -> None:
 
 
 def test_what_is_not_written_down_yet_keeps_its_slot_and_not_its_targets_turn() -> None:
-    slots = SendingSlots(10)
-    proven(slots, "a", "b")
+    slots = SendingSlots(SLOTS)
+    names = [f"target{number}" for number in range(SLOTS // LIMIT)]
+    proven(slots, *names)
+    assert sum(fill(slots, names).values()) == SLOTS
     for _ in range(LIMIT):
-        slots.begin("a", 0, LIMIT)
-    for _ in range(LIMIT):
-        slots.end("a", 0, 0, Result.SUCCESS)
+        slots.end(names[0], 0, 0, Result.SUCCESS)
 
-    assert slots.room(["a"], 0) == {"a": 2}
+    assert slots.room(names, 0) == {}
 
     slots.record()
-    assert slots.room(["a"], 0) == {"a": 3}
+    assert slots.room(names, 0) == {names[0]: 1}
