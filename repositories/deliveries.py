@@ -6,9 +6,10 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from itertools import islice
 
-from core import clock, ids
+from core import clock
 from core.coalesce import Coalescer
 from core.database import (
+    DESCENDING,
     Collection,
     Database,
     Document,
@@ -201,8 +202,21 @@ class DeliveryRepository:
         # Their leases' tokens stay, so that what becomes of them is recorded.
         await self._deliveries.update_many(waiting, {"$set": buried(reason)}, hint="work")
 
-    async def count_by_state(self) -> dict[str, int]:
-        rows = await self._deliveries.aggregate([{"$group": {"_id": "$state", "count": {"$sum": 1}}}]).to_list(None)
+    async def delivered_since(self, endpoint_id: str, moment: datetime) -> bool:
+        """Whether anything has come through to an endpoint since then. The newest hundred tell: what came through then
+        was made at about that time."""
+        delivered = {"endpoint_id": endpoint_id, "state": DeliveryState.DELIVERED.value}
+        newest = self._deliveries.find(delivered, {"updated_at": 1}, hint="by_endpoint").sort("created_at", DESCENDING)
+        return any(row["updated_at"] > moment for row in await newest.limit(100).to_list(None))
+
+    async def count_by_state(self, newest: int) -> dict[str, int]:
+        """How many of so many newest deliveries are in each state.
+
+        Read backwards from the end of the collection, where the newest stand: it costs the same in a collection of any
+        size, and no index.
+        """
+        pipeline: Pipeline = [{"$limit": newest}, {"$group": {"_id": "$state", "count": {"$sum": 1}}}]
+        rows = await self._deliveries.aggregate(pipeline, hint={"$natural": DESCENDING}).to_list(None)
         counts: dict[str, int] = {state.value: 0 for state in DeliveryState}
         return {**counts, **{row["_id"]: row["count"] for row in rows}}
 
@@ -242,11 +256,6 @@ async def bury_free(deliveries: Collection, waiting: Document, reason: DeadReaso
     while rows := await deliveries.find(free, {"_id": 1}, hint=index, limit=_BURIED_AT_ONCE).to_list(None):
         some = {"_id": {"$in": [row["_id"] for row in rows]}, **free}
         await deliveries.update_many(some, {"$set": buried(reason), "$unset": leases.RELEASE})
-
-
-def endpoint_delivery_id(event_id: str, endpoint_id: str) -> str:
-    """The id of an event's delivery to an endpoint: the same however often the event is published."""
-    return ids.derived("dlv", event_id, endpoint_id, "0")
 
 
 def new_document(one: NewDelivery) -> Document:

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from core.coalesce import Coalescer
 from core.database import Database, Document, Session
 from domain.webhook_endpoints import DisabledReason, EndpointStatus, Ordering, WebhookEndpoint
 from repositories.outbox import Outbox, OutboxEvent, outbox_document
@@ -29,7 +28,6 @@ class WebhookEndpointRepository:
     def __init__(self, database: Database):
         self._endpoints = database["webhook_endpoints"]
         self.outbox = Outbox(self._endpoints)
-        self._fails_no_more = Coalescer(self._fail_no_more)
 
     async def insert(self, endpoint: WebhookEndpoint) -> None:
         await self._endpoints.insert_one({**_to_document(endpoint), "deleted": False, "outbox": []})
@@ -103,8 +101,11 @@ class WebhookEndpointRepository:
         )
 
     async def fails_no_more(self, endpoint_id: str) -> None:
-        """An attempt succeeded. Shares its look, which seldom finds anything to write, with others."""
-        await self._fails_no_more(endpoint_id)
+        """An attempt succeeded."""
+        await self._endpoints.update_one(
+            {"_id": endpoint_id, "failing_since": {"$ne": None}},
+            {"$set": {"failing_since": None}, "$inc": {"version": 1}},
+        )
 
     async def page(self, owner_id: str, *, limit: int, cursor: str | None) -> Page[WebhookEndpoint]:
         """An account's endpoints, newest first. Raises CursorInvalid."""
@@ -117,12 +118,6 @@ class WebhookEndpointRepository:
             build=_from_document,
             projection=_ENDPOINT_FIELDS,
         )
-
-    async def _fail_no_more(self, endpoint_ids: list[str]) -> list[None]:
-        failing: Document = {"_id": {"$in": list(set(endpoint_ids))}, "failing_since": {"$ne": None}}
-        if await self._endpoints.find_one(failing, {"_id": 1}):
-            await self._endpoints.update_many(failing, {"$set": {"failing_since": None}, "$inc": {"version": 1}})
-        return [None] * len(endpoint_ids)
 
 
 def _to_document(endpoint: WebhookEndpoint) -> Document:

@@ -85,6 +85,7 @@ class Delivery:
         self._of_accounts = AccountSecrets(sealer)
         self._of_endpoints = EndpointSecrets(sealer)
         self._schedule_s = schedule_s
+        self._burials: dict[str, asyncio.Task[None]] = {}
 
     async def first_due(self) -> dict[str, datetime]:
         """By target that anything waits for: when the first of it is due. (Somebody may be at it just now.)"""
@@ -104,7 +105,7 @@ class Delivery:
         if in_order:
             due |= await self._deliveries.find_heads(in_order, now)
         for target in room.keys() - endpoints.keys():
-            await self._deliveries.bury_waiting(target, DeadReason.ENDPOINT_GONE)
+            self._bury_soon(target)
         return Found({target: due[target] for target in endpoints}, endpoints)
 
     async def lease(self, found: Found) -> list[Parcel]:
@@ -164,6 +165,18 @@ class Delivery:
         except DriverError as error:
             # The attempt is written down all the same, and the next one tells again.
             _LOG.warning("the health of %s was not written: %s", endpoint.id, type(error).__name__)
+
+    def _bury_soon(self, target: str) -> None:
+        """Beside everything else, since there may be very many. Stopped in between, the next look goes on with it."""
+        if target not in self._burials:
+            burial = asyncio.create_task(self._deliveries.bury_waiting(target, DeadReason.ENDPOINT_GONE))
+            self._burials[target] = burial
+            burial.add_done_callback(lambda ended: self._buried(target, ended))
+
+    def _buried(self, target: str, burial: asyncio.Task[None]) -> None:
+        del self._burials[target]
+        if not burial.cancelled() and (error := burial.exception()):
+            _LOG.warning("what waits for %s could not be given up yet: %s", target, type(error).__name__)
 
     async def _endpoints_of(self, targets: Iterable[str]) -> dict[str, WebhookEndpoint | None]:
         """By target: its endpoint as it is now, None for the origin of payments' own URLs. Those that take nothing any

@@ -33,12 +33,10 @@ class EndpointHealth:
         self._signals = signals
 
     async def succeeded(self, endpoint: WebhookEndpoint) -> None:
-        """An attempt came through.
-
-        Another one may have failed since the endpoint was read for it, and nothing else may be sent for days: so what
-        counts is how the endpoint is now.
-        """
-        await self._endpoints.fails_no_more(endpoint.id)
+        """An attempt came through. (Where another has failed since the endpoint was read for it, nothing is written:
+        `failed` finds out.)"""
+        if endpoint.failing_since is not None:
+            await self._endpoints.fails_no_more(endpoint.id)
 
     async def gone(self, endpoint: WebhookEndpoint) -> None:
         """The answer was 410."""
@@ -49,7 +47,10 @@ class EndpointHealth:
         if endpoint.failing_since is None:
             await self._endpoints.fails_since(endpoint.id, at)
         elif failing_too_long(endpoint, at):
-            await self._disable(endpoint.id, DisabledReason.FAILING)
+            if await self._deliveries.delivered_since(endpoint.id, endpoint.failing_since):
+                await self._endpoints.fails_no_more(endpoint.id)
+            else:
+                await self._disable(endpoint.id, DisabledReason.FAILING)
 
     async def _disable(self, endpoint_id: str, reason: DisabledReason) -> None:
         """Once, with its event, however many attempts find the reason at the same time."""

@@ -118,7 +118,8 @@ async def test_an_attempt_is_recorded_although_its_endpoints_health_cannot_be_wr
     )
     (one,) = await lease(database, "we_1", 1)
     now = clock.now()
-    endpoint = WebhookEndpoint("we_1", "user_1", URL, ("*",), b"", now, now)
+    failing_since = now if status == 200 else None
+    endpoint = WebhookEndpoint("we_1", "user_1", URL, ("*",), b"", now, now, failing_since=failing_since)
     parcel = Parcel(one, b"{}", Destination(URL, (), 15, (60,), 8, endpoint))
 
     await delivery.record(Sent(parcel, now, {}, Reply(status=status)))
