@@ -22,6 +22,8 @@ class Phases:
 @dataclass(frozen=True, slots=True)
 class Attempt:
     at: datetime
+    url: str | None
+    """Where it went: an endpoint's may have changed since the delivery was made."""
     duration_ms: int
     phases: Phases
     status: int | None

@@ -345,6 +345,7 @@ def _outcome_document(outcome: Outcome) -> Document:
 def _attempt_document(attempt: Attempt) -> Document:
     return {
         "at": attempt.at,
+        "url": attempt.url,
         "duration_ms": attempt.duration_ms,
         "phases": {
             "dns_ms": attempt.phases.dns_ms,

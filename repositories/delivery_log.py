@@ -147,9 +147,10 @@ def _from_document(row: Document) -> LoggedDelivery:
 
 
 def _attempt(row: Document) -> Attempt:
-    # Older versions kept neither phases nor headers.
+    # Older versions kept neither URL nor phases nor headers.
     return Attempt(
         at=row["at"],
+        url=row.get("url"),
         duration_ms=row["duration_ms"],
         phases=Phases(**row.get("phases", {})),
         status=row["status"],

@@ -57,9 +57,15 @@ class HeaderOut(ResponseModel):
 
 class AttemptOut(ResponseModel):
     at: Moment
+    url: str | None = Field(
+        description="Where it went; null where an older version did not keep it",
+        examples=["http://localhost:4242/hook"],
+    )
     duration_ms: int
     phases: PhasesOut
-    status: int | None = Field(description="null where no answer came", examples=[200])
+    status: int | None = Field(
+        description="null where no answer came; one that broke off has an `error` as well", examples=[200]
+    )
     error: str | None = Field(description="What went wrong, where a status does not say it", examples=["timeout"])
     request_headers: list[HeaderOut] = Field(description="Secrets are left out")
     response_headers: list[HeaderOut] = Field(description="Secrets are left out")

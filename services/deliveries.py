@@ -86,6 +86,7 @@ def _attempt_out(attempt: Attempt) -> AttemptOut:
     phases = attempt.phases
     return AttemptOut(
         at=attempt.at,
+        url=attempt.url,
         duration_ms=attempt.duration_ms,
         phases=PhasesOut(
             dns_ms=phases.dns_ms,

@@ -219,6 +219,7 @@ class Delivery:
         delivery = parcel.delivery
         attempt = Attempt(
             at=sent.started_at,
+            url=parcel.destination.url,
             duration_ms=reply.duration_ms,
             phases=reply.phases,
             status=reply.status,

@@ -5,7 +5,7 @@ import socket
 import time
 from collections.abc import Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from http import HTTPStatus
 from typing import Any
@@ -58,7 +58,7 @@ class Reply:
 
     @property
     def success(self) -> bool:
-        return self.status is not None and 200 <= self.status < 300
+        return self.error is None and self.status is not None and 200 <= self.status < 300
 
     @property
     def gone(self) -> bool:
@@ -95,27 +95,22 @@ class WebhookSender:
         timeout = _within(min(timeout_s, TIMEOUT_S))
         watch = _Stopwatch()
         _watch.set(watch)
+        head: Reply | None = None
         try:
             async with self._session.post(
                 url, data=body, headers=headers, allow_redirects=False, timeout=timeout
             ) as response:
                 watch.answered_s = time.monotonic()
+                head = _head(response)
                 text = await _beginning(response)
-                phases = watch.phases()
-                return Reply(
-                    watch.duration_ms(),
-                    status=response.status,
-                    error="redirect_not_followed" if 300 <= response.status < 400 else None,
-                    text=text,
-                    headers=http_headers.kept(response.headers.items()),
-                    phases=phases,
-                    permanent=response.status == HTTPStatus.GONE,
-                    retry_after_s=_retry_after_s(response),
-                )
+                return replace(head, duration_ms=watch.duration_ms(), phases=watch.phases(), text=text)
         except (aiohttp.ClientError, OSError, ValueError) as error:
             code = _error(error)
             permanent = code in ("target_forbidden", "invalid_url")
-            return Reply(watch.duration_ms(), error=code, phases=watch.phases(), permanent=permanent)
+            # An answer that broke off is no answer, but what there was of it is kept.
+            return replace(
+                head or Reply(permanent=permanent), error=code, duration_ms=watch.duration_ms(), phases=watch.phases()
+            )
         except Exception:
             # Were it raised, nothing would be recorded, and the same sent again without end.
             _LOG.exception("a webhook's attempt failed unexpectedly")
@@ -215,6 +210,16 @@ def _retry_after_s(response: aiohttp.ClientResponse) -> float | None:
     if response.status not in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE):
         return None
     return retry.after_s(response.headers.get("Retry-After", ""), clock.now())
+
+
+def _head(response: aiohttp.ClientResponse) -> Reply:
+    return Reply(
+        status=response.status,
+        error="redirect_not_followed" if 300 <= response.status < 400 else None,
+        headers=http_headers.kept(response.headers.items()),
+        permanent=response.status == HTTPStatus.GONE,
+        retry_after_s=_retry_after_s(response),
+    )
 
 
 async def _beginning(response: aiohttp.ClientResponse) -> str:

@@ -26,6 +26,7 @@ SUMMARY = [
 ]
 ATTEMPT = [
     "at",
+    "url",
     "durationMs",
     "phases",
     "status",

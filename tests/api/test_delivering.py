@@ -70,6 +70,31 @@ def test_an_answer_of_any_bytes_is_kept(psp: Psp, account: Account, receiver: Re
     assert dict(attempt["response_headers"])["X-Bytes"] == "caf\ufffd $set \ufffd"
 
 
+def test_an_answer_that_breaks_off_is_a_failure_and_what_there_was_of_it_is_kept(
+    psp: Psp, account: Account, receiver: Receiver, database: Database
+) -> None:
+    receiver.headers = {"content-length": "1000", "X-Trace": "abc", "Connection": "close"}
+    made = make(psp, account, receiver.url, retrySchedule=[0], timeout=2)
+
+    attempts = test_event(psp, account, database, made, "dead")["attempts"]
+
+    assert [attempt["status"] for attempt in attempts] == [200, 200]
+    assert {attempt["error"] for attempt in attempts} <= {"connection_closed", "timeout"}
+    assert [dict(attempt["response_headers"])["X-Trace"] for attempt in attempts] == ["abc", "abc"]
+
+
+def test_each_attempt_says_where_it_went(psp: Psp, account: Account, receiver: Receiver, database: Database) -> None:
+    made = make(psp, account, retrySchedule=[1, 0, 0, 0])
+    asked = ask_for_a_test(psp, account, made)
+    until(lambda: database["deliveries"].find_one({"_id": asked["deliveryId"], "failures": 1}))
+
+    amend(psp, account, made, url=f"{receiver.url}/moved")
+
+    row = until(lambda: database["deliveries"].find_one({"_id": asked["deliveryId"], "state": "delivered"}))
+    urls = [attempt["url"] for attempt in row["attempts"]]
+    assert (urls[0], urls[-1]) == (made["url"], f"{receiver.url}/moved")
+
+
 def test_a_phase_that_was_not_come_to_is_left_out(psp: Psp, account: Account, database: Database) -> None:
     made = make(psp, account, "http://no-such-host.invalid/", retrySchedule=[0])
 

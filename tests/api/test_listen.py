@@ -176,6 +176,7 @@ def test_a_receiver_that_fails_is_told_of_and_holds_nothing_up(
         assert [(one["status"], one["error"]) for one in listening.objects(3)] == [(None, "connection_failed")] * 3
 
 
+@pytest.mark.long
 def test_a_server_that_goes_away_and_comes_back_costs_no_event(
     listen: Listen, receiver: Receiver, start_server: Callable[..., Server]
 ) -> None:

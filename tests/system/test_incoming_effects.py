@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import httpx
+import pytest
 
 from domain.signing import plain_signature
 from tests.conftest import ADMIN_EMAIL, ADMIN_PASSWORD, Server
@@ -24,6 +25,7 @@ def listed(psp: Psp, account: Account) -> list[dict[str, Any]]:
     return found
 
 
+@pytest.mark.long
 def test_what_was_stored_before_a_kill_has_its_effect_afterwards(start_server: Callable[..., Server]) -> None:
     """The first server is killed between storing and the effect; a worker that starts later carries it out."""
     first = start_server(WORKER="off")

@@ -192,7 +192,7 @@ async def late_and_next(database: Database) -> tuple[LeasedDelivery, LeasedDeliv
 
 def outcome(leased: LeasedDelivery, state: DeliveryState) -> Outcome:
     due_at = clock.now() + timedelta(hours=1) if state is DeliveryState.PENDING else None
-    attempt = Attempt(clock.now(), 1, Phases(), 500, None, (), (), None)
+    attempt = Attempt(clock.now(), None, 1, Phases(), 500, None, (), (), None)
     return Outcome(leased.id, leased.token, attempt, state, due_at)
 
 

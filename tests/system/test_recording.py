@@ -60,7 +60,7 @@ async def lease(database: Database, target: str, count: int) -> list[LeasedDeliv
 
 
 def delivered(one: LeasedDelivery, response: str = "", headers: Sequence[tuple[str, str]] = ()) -> Outcome:
-    attempt = Attempt(clock.now(), 1, Phases(), 200, None, (), tuple(headers), response)
+    attempt = Attempt(clock.now(), None, 1, Phases(), 200, None, (), tuple(headers), response)
     return Outcome(one.id, one.token, attempt, DeliveryState.DELIVERED)
 
 

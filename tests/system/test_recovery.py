@@ -109,6 +109,7 @@ def test_a_shutdown_gives_back_what_was_under_way(tmp_path: Path, data_dir: Path
             receiver.wait_for(1 + 3)
 
 
+@pytest.mark.long
 def test_workers_outside_the_api_processes_do_the_work(
     tmp_path: Path, data_dir: Path, mongo_uri: str, receiver: Receiver
 ) -> None:

@@ -143,7 +143,7 @@ async def test_what_is_under_way_when_its_job_is_cancelled_waits_no_more_once_it
     (under_way,) = await deliveries.lease(found["http://127.0.0.1:9"], clock.now(), lease_s=30)
 
     assert not await resent.bury("rsj_1", DeadReason.RESEND_CANCELLED)
-    failed = Attempt(clock.now(), 1, Phases(), 500, None, (), (), "")
+    failed = Attempt(clock.now(), None, 1, Phases(), 500, None, (), (), "")
     await deliveries.record(
         Outcome(under_way.id, under_way.token, failed, DeliveryState.PENDING, clock.now() + timedelta(hours=1))
     )
@@ -189,6 +189,7 @@ async def test_a_job_may_be_stopped_anywhere(database: Database, jobs: ResendJob
     assert {row["resend_id"] for row in made} == {job.id}
 
 
+@pytest.mark.long
 def test_a_killed_workers_job_is_carried_on(
     start_server: Callable[..., Server],
     mongo: pymongo.MongoClient[Row],
