@@ -12,6 +12,7 @@ from pydantic import BaseModel, TypeAdapter
 
 from core import config, errors, json_codec
 from domain.payments import ACCEPTS, MOVES, Command, Status
+from domain.roles import MERCHANTS
 from main import app  # noqa: TID251 - the application itself is what is described
 from routers.roles import API, ROLE_TABLE, Access, Needs
 from routers.route import PspRoute
@@ -37,6 +38,19 @@ STATUS_OF_CODE = {
     for error in vars(errors).values()
     if isinstance(error, type) and issubclass(error, errors.PspError)
 }
+
+OPENED_BY_EITHER = {
+    "customers": "customers with their cards and payments",
+    "deliveries": "deliveries",
+    "events": "events",
+    "incoming-webhooks": "the list of incoming webhooks",
+    "payment-keys": "payment keys",
+    "refunds": "refunds",
+    "resend-jobs": "resend jobs",
+    "users": "the account's webhook secret",
+    "webhook-endpoints": "webhook endpoints with their secrets",
+}
+"""What the page calls the routes that key or token opens, by the first word of their paths."""
 
 each_section = pytest.mark.parametrize("part", SECTIONS, ids=str)
 
@@ -73,6 +87,21 @@ def test_the_credentials_are_those_of_the_role_table(part: RouteSection) -> None
         assert part.roles == "every role"
     else:
         assert part.roles == ", ".join(needed.roles)
+
+
+def test_all_that_key_or_token_opens_is_named_with_the_credentials_and_with_the_roles() -> None:
+    part = section(read("api_documentation.md"), "### Authentication and roles")
+    (paragraph,) = [one for one in part.split("\n\n") if one.startswith("Either API key or token opens")]
+    table = {row[0]: row[-1] for row in rows(part)}
+    either = {path.split("/")[3]: access for (_, path), access in ROLE_TABLE.items() if access.needs is Needs.EITHER}
+
+    assert either.keys() == OPENED_BY_EITHER.keys()
+    for name, access in either.items():
+        told = OPENED_BY_EITHER[name]
+        assert told in paragraph.replace("\n", " ")
+        assert told in table["`merchant`" if access.roles == MERCHANTS else "`user`"]
+    for credential in ("Access token (a JWT, from login)", "API key (from register)"):
+        assert "all that either opens" in table[credential]
 
 
 @each_section
