@@ -74,6 +74,7 @@ _SECURITY: dict[Needs, list[dict[str, list[str]]]] = {
     Needs.PAYMENT_KEY: [{"ApiKey": []}, {"PaymentKey": []}],
     Needs.EITHER: [{"ApiKey": []}, {"Login": []}],
 }
+_NO_STORE = {"description": "The answer shows a secret", "schema": {"type": "string", "const": "no-store"}}
 _FRAMEWORKS_SCHEMA = {"$ref": "#/components/schemas/HTTPValidationError"}
 _PAGES = ("/docs", "/redoc")
 _OWN_SOURCES_ONLY = (
@@ -129,6 +130,8 @@ def _document(app: FastAPI) -> dict[str, Any]:
 
 def _describe(operation: dict[str, Any], route: PspRoute) -> None:
     operation["security"] = _SECURITY[route.access.needs]
+    if route.shows_a_secret:
+        operation["responses"][str(route.status_code or 200)]["headers"] = {"Cache-Control": _NO_STORE}
     for error in _common_errors(route, has_body="requestBody" in operation):
         document_error(operation["responses"], error, route.access.refusal_message if error is Forbidden else None)
     for response in operation["responses"].values():

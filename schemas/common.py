@@ -3,7 +3,7 @@
 import re
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import (
     AfterValidator,
@@ -45,6 +45,9 @@ class ResponseModel(BaseModel):
     """What a client gets. camelCase names."""
 
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True)
+
+    shows_a_secret: ClassVar[bool] = False
+    """Whether no cache may keep it (routers/route.py sees to that)."""
 
 
 def example(body: JsonDict) -> JsonDict:

@@ -1,6 +1,6 @@
 """Webhook endpoints, as clients send and see them."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import ConfigDict, Field
 from pydantic.config import JsonDict
@@ -111,10 +111,14 @@ class WebhookEndpointOut(ResponseModel):
 
 
 class WebhookEndpointMade(WebhookEndpointOut):
+    shows_a_secret: ClassVar[bool] = True
+
     secret: str = Field(description="What it is signed with", examples=["whsec_…"])
 
 
 class WebhookSecretOut(ResponseModel):
+    shows_a_secret: ClassVar[bool] = True
+
     secret: str = Field(examples=["whsec_…"])
     previous_secret: str | None = Field(description="Signs as well while a rotation overlaps")
     previous_secret_expires_at: Moment | None

@@ -152,6 +152,12 @@ def test_the_sample_answer_has_the_fields_of_its_model(part: RouteSection) -> No
 
 
 @each_section
+def test_the_sample_answer_shows_that_no_cache_may_keep_a_secret(part: RouteSection) -> None:
+    if getattr(route(part).response_model, "shows_a_secret", False):
+        assert part.answer.headers["Cache-Control"] == "no-store"
+
+
+@each_section
 def test_the_errors_exist(part: RouteSection) -> None:
     for status, error_code, _ in part.errors:
         assert STATUS_OF_CODE.get(error_code) == status
