@@ -147,7 +147,7 @@ def test_a_test_webhook_takes_the_endpoint_that_is_there_and_otherwise_makes_one
         (["payment.created", "--api-key", "psp_sk_\u00e9"], "An API key is psp_sk_"),
         (["payment.created", "--url", "localhost:8000"], "http or https"),
         (["payment.created", "--url", "http://localhost:8000/?a=b"], "no query"),
-        (["payment.created", "--url", "http://a..b"], "names no host"),
+        (["payment.created", "--url", "http://a..b"], "no host name"),
     ],
 )
 def test_what_cannot_be_asked_for_exits_with_2(run: Run, arguments: list[str], reason: str) -> None:
