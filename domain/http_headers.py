@@ -1,5 +1,6 @@
 """Headers of a request or an answer, as they are kept: bounded, and without the secrets among them."""
 
+import re
 from collections.abc import Iterable
 from functools import lru_cache
 from itertools import islice
@@ -7,14 +8,32 @@ from itertools import islice
 Headers = tuple[tuple[str, str], ...]
 MOST = 50
 LONGEST_VALUE = 1000
+MOST_BYTES = 16 * 1024
+"""Of all of them together, in UTF-8."""
 REDACTED = "[redacted]"
-_SECRET = frozenset({"authorization", "proxy-authorization", "cookie", "set-cookie", "authentication-info"})
-_SECRET_PARTS = ("secret", "token", "password", "api-key", "apikey", "session", "credential")
+_SECRET_PARTS = ("auth", "cookie", "secret", "token", "jwt", "password", "-key", "apikey", "session", "credential")
+_ADDRESSES = frozenset({"location", "content-location"})
+_QUERY_OR_FRAGMENT = re.compile("[?#]")
 
 
 def kept(headers: Iterable[tuple[str, str]]) -> Headers:
-    """The first 50 headers, values cut at 1,000 characters; of those that carry a secret only the name."""
-    return tuple((_text(name), REDACTED if _is_secret(name) else _text(value)) for name, value in islice(headers, MOST))
+    """The first 50 headers, or as many as come to 16 KiB, values cut at 1,000 characters. Of those that carry a secret
+    only the name, and of an address neither query nor fragment, where secrets are as well."""
+    pairs: list[tuple[str, str]] = []
+    room_bytes = MOST_BYTES
+    for name, value in islice(headers, MOST):
+        pair = (_text(name), _text(_shown(name, value)))
+        room_bytes -= len(pair[0].encode()) + len(pair[1].encode())
+        if room_bytes < 0:
+            break
+        pairs.append(pair)
+    return tuple(pairs)
+
+
+def _shown(name: str, value: str) -> str:
+    if _is_secret(name):
+        return REDACTED
+    return _QUERY_OR_FRAGMENT.split(value, maxsplit=1)[0] if name.lower() in _ADDRESSES else value
 
 
 def _text(value: str) -> str:
@@ -25,5 +44,5 @@ def _text(value: str) -> str:
 
 @lru_cache(maxsize=1024)  # the same few names come with every answer
 def _is_secret(name: str) -> bool:
-    name = name.lower()
-    return name in _SECRET or any(part in name for part in _SECRET_PARTS)
+    name = name.lower().replace("_", "-")
+    return any(part in name for part in _SECRET_PARTS)

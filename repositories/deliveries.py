@@ -6,9 +6,11 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from itertools import islice
 
-from core import clock, ids
+from core import clock
 from core.coalesce import Coalescer
 from core.database import (
+    DESCENDING,
+    Collection,
     Database,
     Document,
     DriverError,
@@ -98,6 +100,8 @@ class Outcome:
 
 _PENDING = {"state": DeliveryState.PENDING.value}
 _BURIED_AT_ONCE = 1000
+_RECORDED_AT_ONCE = 100
+"""An outcome has less than 64 KiB (16 of headers either way, 16 of the answer), and an update at most 16 MiB."""
 _LOOKED_AT_TOGETHER = 100
 """MongoDB merges the scans of so many targets; of more than 200 it would sort all that waits."""
 _CANDIDATE_FIELDS = {"target": 1, "event_id": 1}
@@ -107,7 +111,7 @@ _LEASED_FIELDS = dict.fromkeys(("event_id", "owner_id", "target", "url", "failur
 class DeliveryRepository:
     def __init__(self, database: Database):
         self._deliveries = database["deliveries"]
-        self._record = Coalescer(self._record_batch)
+        self._record = Coalescer(self._record_batch, max_batch=_RECORDED_AT_ONCE)
 
     async def insert_missing(self, deliveries: Sequence[NewDelivery]) -> None:
         """Insert those that are not there yet."""
@@ -194,34 +198,64 @@ class DeliveryRepository:
     async def bury_waiting(self, target: str, reason: DeadReason) -> None:
         """Make dead letters of all that waits for a target. What is under way just now may still arrive."""
         waiting: Document = {**_PENDING, "target": target}
-        while rows := await self._deliveries.find(waiting, {"_id": 1}).limit(_BURIED_AT_ONCE).to_list(None):
-            some = {"_id": {"$in": [row["_id"] for row in rows]}, **_PENDING}
-            await self._deliveries.update_many(some, {"$set": buried(reason)})
+        await bury_free(self._deliveries, waiting, reason, index="work")
+        # Their leases' tokens stay, so that what becomes of them is recorded.
+        await self._deliveries.update_many(waiting, {"$set": buried(reason)}, hint="work")
 
-    async def count_by_state(self) -> dict[str, int]:
-        rows = await self._deliveries.aggregate([{"$group": {"_id": "$state", "count": {"$sum": 1}}}]).to_list(None)
+    async def delivered_since(self, endpoint_id: str, moment: datetime) -> bool:
+        """Whether anything has come through to an endpoint since then. The newest hundred tell: what came through then
+        was made at about that time."""
+        delivered = {"endpoint_id": endpoint_id, "state": DeliveryState.DELIVERED.value}
+        newest = self._deliveries.find(delivered, {"updated_at": 1}, hint="by_endpoint").sort("created_at", DESCENDING)
+        return any(row["updated_at"] > moment for row in await newest.limit(100).to_list(None))
+
+    async def count_by_state(self, newest: int) -> dict[str, int]:
+        """How many of so many newest deliveries are in each state.
+
+        Read backwards from the end of the collection, where the newest stand: it costs the same in a collection of any
+        size, and no index.
+        """
+        pipeline: Pipeline = [{"$limit": newest}, {"$group": {"_id": "$state", "count": {"$sum": 1}}}]
+        rows = await self._deliveries.aggregate(pipeline, hint={"$natural": DESCENDING}).to_list(None)
         counts: dict[str, int] = {state.value: 0 for state in DeliveryState}
         return {**counts, **{row["_id"]: row["count"] for row in rows}}
 
-    async def _record_batch(self, outcomes: list[Outcome]) -> list[None]:
+    async def _record_batch(self, outcomes: list[Outcome]) -> list[Exception | None]:
         by_token: dict[str, list[Outcome]] = {}
         for outcome in outcomes:
             by_token.setdefault(outcome.token, []).append(outcome)
+        failed: dict[tuple[str, str], Exception] = {}
         for token, some in by_token.items():
-            rows = {"_id": {"$in": [outcome.delivery_id for outcome in some]}, "lease_token": token}
-            try:
-                await self._deliveries.update_many(rows, _recorded(some))
-            except DriverError as error:
-                if not outage(error):
-                    raise
+            failed |= {(token, one.delivery_id): error for one, error in await self._record_leased(token, some)}
+        return [failed.get((outcome.token, outcome.delivery_id)) for outcome in outcomes]
+
+    async def _record_leased(self, token: str, outcomes: list[Outcome]) -> list[tuple[Outcome, Exception]]:
+        """Record what was leased together, and return what cannot be recorded. Raises DriverError in an outage."""
+        try:
+            await self._update(token, outcomes)
+        except Exception as error:
+            if isinstance(error, DriverError) and outage(error):
                 # The driver repeats no update of several rows by itself. The token makes repeating it harmless.
-                await self._deliveries.update_many(rows, _recorded(some))
-        return [None] * len(outcomes)
+                await self._update(token, outcomes)
+                return []
+            if len(outcomes) == 1:
+                return [(outcomes[0], error)]
+            # It is the fault of one of them, and they may be of several accounts.
+            return [failed for one in outcomes for failed in await self._record_leased(token, [one])]
+        return []
+
+    async def _update(self, token: str, outcomes: Sequence[Outcome]) -> None:
+        rows = {"_id": {"$in": [outcome.delivery_id for outcome in outcomes]}, "lease_token": token}
+        await self._deliveries.update_many(rows, _recorded(outcomes))
 
 
-def endpoint_delivery_id(event_id: str, endpoint_id: str) -> str:
-    """The id of an event's delivery to an endpoint: the same however often the event is published."""
-    return ids.derived("dlv", event_id, endpoint_id, "0")
+async def bury_free(deliveries: Collection, waiting: Document, reason: DeadReason, *, index: str) -> None:
+    """Make dead letters of what waits and nobody holds. A lease that has ended is over then: who wakes up late with its
+    token revives nothing."""
+    free = {**waiting, **leases.FREE}
+    while rows := await deliveries.find(free, {"_id": 1}, hint=index, limit=_BURIED_AT_ONCE).to_list(None):
+        some = {"_id": {"$in": [row["_id"] for row in rows]}, **free}
+        await deliveries.update_many(some, {"$set": buried(reason), "$unset": leases.RELEASE})
 
 
 def new_document(one: NewDelivery) -> Document:
@@ -275,14 +309,19 @@ def _recorded(outcomes: Sequence[Outcome]) -> Pipeline:
     ids = [outcome.delivery_id for outcome in outcomes]
     documents = [_outcome_document(outcome) for outcome in outcomes]
     own = {"$arrayElemAt": [{"$literal": documents}, {"$indexOfArray": [{"$literal": ids}, "$_id"]}]}
+    dead, pending = DeliveryState.DEAD.value, DeliveryState.PENDING.value
+    called_off = {"$and": [{"$eq": ["$state", dead]}, {"$eq": ["$outcome.state", pending]}]}
+    stays_dead = {"$mergeObjects": ["$outcome", {"state": "$state", "due_at": None, "dead_reason": "$dead_reason"}]}
     return [
         {"$set": {"outcome": own}},
+        # What was buried while the attempt was under way may have arrived, but it waits no more.
+        {"$set": {"outcome": {"$cond": [called_off, stays_dead, "$outcome"]}}},
         {
             "$set": {
                 "state": "$outcome.state",
                 "updated_at": "$outcome.updated_at",
                 "due_at": {"$ifNull": ["$outcome.due_at", "$due_at"]},
-                # One may stand there, where its endpoint was disabled while the attempt was under way.
+                # One may stand there where it was buried and has arrived all the same.
                 "dead_reason": {"$ifNull": ["$outcome.dead_reason", "$$REMOVE"]},
                 "failures": {"$add": ["$failures", "$outcome.failures"]},
                 "attempts": {"$concatArrays": ["$attempts", ["$outcome.attempt"]]},

@@ -3,12 +3,10 @@
 from collections.abc import Sequence
 
 from core.database import Database, Document, DuplicateKey, Pipeline, Session
-from repositories import leases
 from repositories.claims import Claim, claim_from
-from repositories.deliveries import DeadReason, DeliveryState, NewDelivery, buried, new_document
+from repositories.deliveries import DeadReason, DeliveryState, NewDelivery, bury_free, new_document
 
 _PENDING = {"state": DeliveryState.PENDING.value}
-_AT_ONCE = 1000
 
 
 class ResentDeliveryRepository:
@@ -51,8 +49,5 @@ class ResentDeliveryRepository:
     async def bury(self, resend_id: str, reason: DeadReason) -> bool:
         """Make dead letters of what waits of a resend. False where some is under way, and may have to wait again."""
         waiting: Document = {**_PENDING, "resend_id": resend_id}
-        free = {**waiting, **leases.FREE}
-        while rows := await self._deliveries.find(free, {"_id": 1}, hint="resends", limit=_AT_ONCE).to_list(None):
-            some = {"_id": {"$in": [row["_id"] for row in rows]}, **free}
-            await self._deliveries.update_many(some, {"$set": buried(reason), "$unset": dict(leases.RELEASE)})
+        await bury_free(self._deliveries, waiting, reason, index="resends")
         return await self._deliveries.find_one(waiting, {"_id": 1}, hint="resends") is None

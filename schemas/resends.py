@@ -42,7 +42,7 @@ class ResendJobRequest(RequestModel):
     failed_only: bool = Field(
         False,
         strict=True,
-        description="Only where an event has a dead letter at a target and was never delivered there",
+        description="Only where all of an event's deliveries to a target are dead letters: none was delivered or waits",
     )
     webhook_endpoint_id: ObjectId | None = Field(None, description="To this endpoint alone")
 

@@ -32,7 +32,7 @@ class WebhookFigures(ResponseModel):
     delivered: int
     waiting: int
     dead: int
-    success_rate: float | None = Field(description="Delivered of all that came to an end; null before the first")
+    success_rate: float | None = Field(description="Delivered of those that came to an end; null where none has")
 
 
 class HourFigure(ResponseModel):
@@ -47,5 +47,5 @@ class Dashboard(ResponseModel):
     users_by_role: dict[str, int]
     payments_by_status: dict[str, int]
     volume_by_currency: list[Volume]
-    webhooks: WebhookFigures
+    webhooks: WebhookFigures = Field(description="What became of the 10,000 newest deliveries")
     last24_hours: list[HourFigure] = Field(description="Payments created, by the hour, oldest first")

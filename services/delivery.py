@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from core import clock
 from core.crypto import CannotDecrypt, Sealer
+from core.database import DriverError
 from domain import retry
 from domain.attempts import Attempt
 from domain.origins import is_origin
@@ -84,6 +85,7 @@ class Delivery:
         self._of_accounts = AccountSecrets(sealer)
         self._of_endpoints = EndpointSecrets(sealer)
         self._schedule_s = schedule_s
+        self._burials: dict[str, asyncio.Task[None]] = {}
 
     async def first_due(self) -> dict[str, datetime]:
         """By target that anything waits for: when the first of it is due. (Somebody may be at it just now.)"""
@@ -103,7 +105,7 @@ class Delivery:
         if in_order:
             due |= await self._deliveries.find_heads(in_order, now)
         for target in room.keys() - endpoints.keys():
-            await self._deliveries.bury_waiting(target, DeadReason.ENDPOINT_GONE)
+            self._bury_soon(target)
         return Found({target: due[target] for target in endpoints}, endpoints)
 
     async def lease(self, found: Found) -> list[Parcel]:
@@ -140,18 +142,41 @@ class Delivery:
         return Sent(parcel, started_at, headers, reply)
 
     async def record(self, sent: "Sent") -> datetime | None:
-        """Write down what an attempt came to, and tell the endpoint's health. When the next is due, if there is one."""
+        """Write down what an attempt came to, and tell the endpoint's health. When the next is due, if there is one.
+
+        Raises DriverError where it was not written down.
+        """
         endpoint, reply = sent.parcel.destination.endpoint, sent.reply
         if endpoint is not None and reply.gone:
             # Before it is written down: whoever is stopped in between must not make the only 410 disappear.
             await self._health.gone(endpoint)
         outcome = self._outcome(sent)
         await self._deliveries.record(outcome)
-        if endpoint is not None and reply.success:
-            await self._health.succeeded(endpoint)
-        elif endpoint is not None:
-            await self._health.failed(endpoint, sent.started_at)
+        if endpoint is not None:
+            await self._tell_health(endpoint, sent)
         return outcome.due_at
+
+    async def _tell_health(self, endpoint: WebhookEndpoint, sent: "Sent") -> None:
+        try:
+            if sent.reply.success:
+                await self._health.succeeded(endpoint)
+            else:
+                await self._health.failed(endpoint, sent.started_at)
+        except DriverError as error:
+            # The attempt is written down all the same, and the next one tells again.
+            _LOG.warning("the health of %s was not written: %s", endpoint.id, type(error).__name__)
+
+    def _bury_soon(self, target: str) -> None:
+        """Beside everything else, since there may be very many. Stopped in between, the next look goes on with it."""
+        if target not in self._burials:
+            burial = asyncio.create_task(self._deliveries.bury_waiting(target, DeadReason.ENDPOINT_GONE))
+            self._burials[target] = burial
+            burial.add_done_callback(lambda ended: self._buried(target, ended))
+
+    def _buried(self, target: str, burial: asyncio.Task[None]) -> None:
+        del self._burials[target]
+        if not burial.cancelled() and (error := burial.exception()):
+            _LOG.warning("what waits for %s could not be given up yet: %s", target, type(error).__name__)
 
     async def _endpoints_of(self, targets: Iterable[str]) -> dict[str, WebhookEndpoint | None]:
         """By target: its endpoint as it is now, None for the origin of payments' own URLs. Those that take nothing any

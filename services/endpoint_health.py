@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import random
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from core import clock, ids, json_codec
 from domain.webhook_endpoints import (
@@ -21,13 +21,11 @@ from schemas.webhook_endpoints import webhook_endpoint_view
 from services.signals import Signals
 
 _TRIES = 30
-_WORTH_WRITING = timedelta(minutes=1)
-"""An endpoint that fails now and then would be written with every other attempt. What are minutes against five days."""
 _LOG = logging.getLogger(__name__)
 
 
 class EndpointHealth:
-    """Told of each attempt, with the endpoint as it was read for it; writes only where something changes."""
+    """Told of each attempt that was made, with the endpoint as it was read for it; writes only what changes."""
 
     def __init__(self, endpoints: WebhookEndpointRepository, deliveries: DeliveryRepository, signals: Signals):
         self._endpoints = endpoints
@@ -35,7 +33,9 @@ class EndpointHealth:
         self._signals = signals
 
     async def succeeded(self, endpoint: WebhookEndpoint) -> None:
-        if endpoint.failing_since is not None and clock.now() - endpoint.failing_since > _WORTH_WRITING:
+        """An attempt came through. (Where another has failed since the endpoint was read for it, nothing is written:
+        `failed` finds out.)"""
+        if endpoint.failing_since is not None:
             await self._endpoints.fails_no_more(endpoint.id)
 
     async def gone(self, endpoint: WebhookEndpoint) -> None:
@@ -47,7 +47,10 @@ class EndpointHealth:
         if endpoint.failing_since is None:
             await self._endpoints.fails_since(endpoint.id, at)
         elif failing_too_long(endpoint, at):
-            await self._disable(endpoint.id, DisabledReason.FAILING)
+            if await self._deliveries.delivered_since(endpoint.id, endpoint.failing_since):
+                await self._endpoints.fails_no_more(endpoint.id)
+            else:
+                await self._disable(endpoint.id, DisabledReason.FAILING)
 
     async def _disable(self, endpoint_id: str, reason: DisabledReason) -> None:
         """Once, with its event, however many attempts find the reason at the same time."""

@@ -5,15 +5,13 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from core import ids
-from domain.origins import origin
-from domain.webhook_endpoints import is_sent
-from repositories.deliveries import DeliveryRepository, NewDelivery, endpoint_delivery_id
-from repositories.events import EventRecord, EventRepository
+from repositories.deliveries import DeliveryRepository, NewDelivery
+from repositories.events import EventHead, EventRecord, EventRepository
 from repositories.outbox import Outbox, OutboxEvent, Unpublished
 from repositories.refunds import RefundRepository, RefundSeen
 from repositories.webhook_endpoints import Subscription, WebhookEndpointRepository
 from schemas.events import event_body
+from services.event_targets import Target, new_delivery, subscribed
 from services.signals import Signals
 
 BATCH = 250
@@ -121,40 +119,6 @@ def _refund(one: Unpublished, event: OutboxEvent) -> RefundSeen:
 
 def _deliveries(one: Unpublished, event: OutboxEvent, subscriptions: Sequence[Subscription]) -> list[NewDelivery]:
     """One for each endpoint that wants the event, and one for the payment's own URL."""
-    made = [_to_endpoint(endpoint, one.stream_id, event) for endpoint in subscriptions if _is_for(one, event, endpoint)]
-    if one.webhook_url:
-        made.append(_to_url(one, one.webhook_url, event))
-    return made
-
-
-def _is_for(one: Unpublished, event: OutboxEvent, endpoint: Subscription) -> bool:
-    return is_sent(endpoint.endpoint_id, endpoint.events, event.type, one.stream_id)
-
-
-def _to_endpoint(endpoint: Subscription, stream_id: str, event: OutboxEvent) -> NewDelivery:
-    return NewDelivery(
-        id=endpoint_delivery_id(event.id, endpoint.endpoint_id),
-        event_id=event.id,
-        event_type=event.type,
-        owner_id=endpoint.owner_id,
-        target=endpoint.endpoint_id,
-        url=endpoint.url,
-        due_at=event.occurred_at,
-        stream_id=stream_id,
-        sequence=event.sequence,
-        endpoint_id=endpoint.endpoint_id,
-    )
-
-
-def _to_url(one: Unpublished, url: str, event: OutboxEvent) -> NewDelivery:
-    return NewDelivery(
-        id=ids.derived("dlv", event.id, f"url:{url}", "0"),
-        event_id=event.id,
-        event_type=event.type,
-        owner_id=one.owner_id,
-        target=origin(url),
-        url=url,
-        due_at=event.occurred_at,
-        stream_id=one.stream_id,
-        sequence=event.sequence,
-    )
+    head = EventHead(event.id, event.type, one.owner_id, one.stream_id, event.sequence, event.occurred_at)
+    own = [Target(one.webhook_url)] if one.webhook_url else []
+    return [new_delivery(head, target, event.occurred_at) for target in [*subscribed(head, subscriptions), *own]]

@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from core import clock, ids
-from core.errors import IdempotencyKeyReused, InvalidState, NotFound, TooManyResendJobs
-from domain.webhook_endpoints import EndpointStatus
+from core.errors import IdempotencyKeyReused, NotFound, PspError, TooManyResendJobs
 from repositories.claims import Claim
 from repositories.deliveries import DeadReason, DeliveryRepository, NewDelivery
 from repositories.delivery_log import DeliveryLogRepository, EventDelivery
@@ -17,8 +16,8 @@ from repositories.webhook_endpoints import Subscription, WebhookEndpointReposito
 from schemas.events import matching_types
 from schemas.resends import ResendJobOut, ResendJobPage, ResendJobQuery, ResendJobRequest
 from services.caller import Caller
+from services.event_targets import Target, enabled_endpoint, failed, new_delivery, own_urls, subscribed
 from services.idempotency import Answer, fingerprint_of, replay
-from services.resend_targets import Target, failed, own_urls, sent_again, subscribed
 from services.signals import Signals
 from services.validation import invalid
 
@@ -63,17 +62,14 @@ class ResendJobs:
         else:
             job_id = ids.derived("rsj", caller.account_id, _ROUTE, key)
             asked = fingerprint_of(self._hash_key, request.fingerprint_source())
-            if (claim := await self._jobs.claim_of(job_id)) is not None:
-                return replay(claim, asked)
-        job = await self._new_job(caller, request, job_id)
-        body = job_out(job).model_dump_json(by_alias=True).encode()
-        claim = None if asked is None else Claim(job_id, asked, 202, body)
-        if await self._jobs.insert(job, claim):
-            self._signals.resends.set()
-            return Answer(202, body)
-        if asked is None:
-            raise IdempotencyKeyReused
-        return replay(await self._jobs.claim_of(job_id), asked)
+        try:
+            return await self._insert(await self._new_job(caller, request, job_id), asked)
+        except PspError:
+            # The job itself, as one too many, must not refuse the repetition of the request that made it.
+            claim = await self._jobs.claim_of(job_id) if asked is not None else None
+            if claim is None or asked is None:
+                raise
+            return replay(claim, asked)
 
     async def get(self, caller: Caller, job_id: str) -> ResendJobOut:
         """Raises NotFound."""
@@ -144,16 +140,23 @@ class ResendJobs:
                 fared.setdefault(one.event_id, []).append(one)
         now = clock.now()
         return [
-            sent_again(event, target, job.id, now)
+            new_delivery(event, target, now, job.id)
             for event in events
             for target in _targets(job, event, endpoints, fared.get(event.id, []))
         ]
+
+    async def _insert(self, job: ResendJob, asked: bytes | None) -> Answer:
+        body = job_out(job).model_dump_json(by_alias=True).encode()
+        if not await self._jobs.insert(job, None if asked is None else Claim(job.id, asked, 202, body)):
+            raise IdempotencyKeyReused
+        self._signals.resends.set()
+        return Answer(202, body)
 
     async def _new_job(self, caller: Caller, request: ResendJobRequest, job_id: str) -> ResendJob:
         if request.until < request.since:
             raise invalid(("body", "to"), "it ends before it begins", request.until.isoformat())
         if request.webhook_endpoint_id is not None:
-            await self._require_enabled(caller, request.webhook_endpoint_id)
+            await enabled_endpoint(self._endpoints, caller.account_id, request.webhook_endpoint_id)
         # Who makes several at once may pass the bound by a few.
         if await self._jobs.count_running(caller.account_id, MAX_RUNNING) >= MAX_RUNNING:
             raise TooManyResendJobs
@@ -173,13 +176,6 @@ class ResendJobs:
             created_at=now,
             updated_at=now,
         )
-
-    async def _require_enabled(self, caller: Caller, endpoint_id: str) -> None:
-        endpoint = await self._endpoints.get(caller.account_id, endpoint_id)
-        if endpoint is None:
-            raise NotFound(f"Webhook endpoint '{endpoint_id}' not found.")
-        if endpoint.status is EndpointStatus.DISABLED:
-            raise InvalidState(f"Webhook endpoint '{endpoint_id}' is disabled.")
 
     async def _find(self, caller: Caller, job_id: str) -> ResendJob:
         job = await self._jobs.get(caller.account_id, job_id)

@@ -4,8 +4,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
 from core import clock, ids
-from core.errors import InvalidState, NotFound
-from domain.webhook_endpoints import EndpointStatus
+from core.errors import IdempotencyKeyReused, InvalidState, NotFound, PspError
 from repositories.claims import Claim
 from repositories.deliveries import NewDelivery
 from repositories.delivery_log import DeliveryLogRepository
@@ -15,8 +14,8 @@ from repositories.webhook_endpoints import WebhookEndpointRepository
 from schemas.deliveries import DeliveryOut
 from schemas.resends import ResentEvent
 from services.caller import Caller
+from services.event_targets import Target, enabled_endpoint, new_delivery, own_urls, subscribed
 from services.idempotency import Answer, fingerprint_of, replay
-from services.resend_targets import Target, own_urls, sent_again, subscribed
 from services.signals import Signals
 
 _Decide = Callable[[], Awaitable[tuple[EventHead, list[Target]]]]
@@ -61,7 +60,7 @@ class Resends:
                 target = Target(found.url)
             else:
                 try:
-                    target = await self._endpoint(caller, found.endpoint_id)
+                    target = await enabled_endpoint(self._endpoints, caller.account_id, found.endpoint_id)
                 except NotFound:
                     raise InvalidState(f"Webhook endpoint '{found.endpoint_id}' was deleted.") from None
             event = await self._events.head(caller.account_id, found.event_id)
@@ -84,7 +83,7 @@ class Resends:
             if event is None:
                 raise NotFound(f"Event '{event_id}' not found.")
             if endpoint_id is not None:
-                return event, [await self._endpoint(caller, endpoint_id)]
+                return event, [await enabled_endpoint(self._endpoints, caller.account_id, endpoint_id)]
             endpoints = await self._endpoints.subscriptions([caller.account_id])
             targets = [*subscribed(event, endpoints), *own_urls(await self._log.of_events([event_id]))]
             if not targets:
@@ -98,14 +97,6 @@ class Resends:
         asked = {"event_id": event_id, "endpoint_id": endpoint_id}
         return await self._send(self._once(caller, "POST /events/{event_id}/resend", key, asked), decide, shown)
 
-    async def _endpoint(self, caller: Caller, endpoint_id: str) -> Target:
-        endpoint = await self._endpoints.get(caller.account_id, endpoint_id)
-        if endpoint is None:
-            raise NotFound(f"Webhook endpoint '{endpoint_id}' not found.")
-        if endpoint.status is EndpointStatus.DISABLED:
-            raise InvalidState(f"Webhook endpoint '{endpoint_id}' is disabled.")
-        return Target(endpoint.url, endpoint_id)
-
     def _once(self, caller: Caller, route: str, key: str | None, asked: dict[str, str | None]) -> _Once | None:
         if key is None:
             return None
@@ -114,21 +105,28 @@ class Resends:
 
     async def _send(self, once: _Once | None, decide: _Decide, shown: _Shown) -> Answer:
         """Make the deliveries, all or none: whoever finds the claim finds them, and who loses a race makes none."""
-        if once is not None and (claim := await self._resent.claim_of(once.first_id)) is not None:
+        try:
+            return await self._make(once, decide, shown)
+        except PspError:
+            # What has changed since the first request (an endpoint disabled) must not refuse its repetition.
+            claim = await self._resent.claim_of(once.first_id) if once is not None else None
+            if claim is None or once is None:
+                raise
             return replay(claim, once.fingerprint)
+
+    async def _make(self, once: _Once | None, decide: _Decide, shown: _Shown) -> Answer:
         event, targets = await decide()
         now, resend_id = clock.now(), once.resend_id if once else ids.fresh("rs")
-        first, *others = (sent_again(event, target, resend_id, now) for target in targets)
+        first, *others = (new_delivery(event, target, now, resend_id) for target in targets)
         if once is not None:
             first = replace(first, id=once.first_id)
         body = shown([first, *others])
         if once is not None:
             first = replace(first, claim=Claim(once.first_id, once.fingerprint, 202, body))
-        if await self._resent.insert(first, others):
-            self._signals.deliveries_due(one.target for one in [first, *others])
-            return Answer(202, body)
-        assert once is not None, "a random id exists twice"
-        return replay(await self._resent.claim_of(once.first_id), once.fingerprint)
+        if not await self._resent.insert(first, others):
+            raise IdempotencyKeyReused
+        self._signals.deliveries_due(one.target for one in [first, *others])
+        return Answer(202, body)
 
 
 def _delivery_out(made: NewDelivery) -> DeliveryOut:

@@ -13,7 +13,7 @@ from core.errors import Contention, InvalidState, NotFound, TooManyEndpoints
 from core.security import new_webhook_secret
 from domain.webhook_endpoints import TEST_EVENT, EndpointStatus, WebhookEndpoint
 from repositories.audit import Action
-from repositories.deliveries import DeadReason, DeliveryRepository, endpoint_delivery_id
+from repositories.deliveries import DeadReason, DeliveryRepository
 from repositories.outbox import OutboxEvent
 from repositories.pages import CursorInvalid
 from repositories.webhook_endpoints import WebhookEndpointRepository
@@ -32,6 +32,7 @@ from schemas.webhook_endpoints import (
 )
 from services.audit import Actor, Audit
 from services.caller import Caller
+from services.event_targets import Target
 from services.signals import Signals
 from services.validation import invalid
 from services.webhook_secrets import EndpointSecrets
@@ -158,7 +159,8 @@ class WebhookEndpoints:
             event = OutboxEvent(event_id, TEST_EVENT, after.sequence, clock.now(), data)
             if await self._endpoints.save(before, after, event):
                 self._signals.outbox_filled()
-                return WebhookTestOut(event_id=event_id, delivery_id=endpoint_delivery_id(event_id, endpoint_id))
+                delivery_id = Target(before.url, endpoint_id).delivery_id(event_id)
+                return WebhookTestOut(event_id=event_id, delivery_id=delivery_id)
             await _let_rivals_pass(attempt)
         raise Contention
 

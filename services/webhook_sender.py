@@ -1,5 +1,6 @@
 """Sending one HTTP request to an address that a stranger may have named."""
 
+import logging
 import socket
 import time
 from collections.abc import Mapping
@@ -32,6 +33,7 @@ _CODES: Mapping[type[Exception], str] = {
 }
 """By error, the narrower before the wider."""
 _LIBRARY_HEADERS = ("Accept-Encoding", "User-Agent", "Accept")
+_LOG = logging.getLogger(__name__)
 
 
 class ForbiddenTarget(OSError):
@@ -89,7 +91,7 @@ class WebhookSender:
         )
 
     async def post(self, url: str, body: bytes, headers: dict[str, str], *, timeout_s: float = TIMEOUT_S) -> Reply:
-        """Send once, within this time as a whole. Never raises for what the target does."""
+        """Send once, within this time as a whole. Never raises, whatever the target does."""
         timeout = _within(min(timeout_s, TIMEOUT_S))
         watch = _Stopwatch()
         _watch.set(watch)
@@ -114,6 +116,10 @@ class WebhookSender:
             code = _error(error)
             permanent = code in ("target_forbidden", "invalid_url")
             return Reply(watch.duration_ms(), error=code, phases=watch.phases(), permanent=permanent)
+        except Exception:
+            # Were it raised, nothing would be recorded, and the same sent again without end.
+            _LOG.exception("a webhook's attempt failed unexpectedly")
+            return Reply(watch.duration_ms(), error="internal_error", phases=watch.phases())
 
     async def close(self) -> None:
         await self._session.close()
@@ -212,14 +218,16 @@ def _retry_after_s(response: aiohttp.ClientResponse) -> float | None:
 
 
 async def _beginning(response: aiohttp.ClientResponse) -> str:
-    """At most 16 KiB of the body; what follows is never read."""
+    """At most 16 KiB of the body, both as it came and in UTF-8; what follows is never read."""
     chunks, size = [], 0
     while size < MAX_RESPONSE_BYTES and (chunk := await response.content.read(MAX_RESPONSE_BYTES - size)):
         chunks.append(chunk)
         size += len(chunk)
     if size >= MAX_RESPONSE_BYTES:
         response.close()
-    return b"".join(chunks).decode("utf-8", "replace").replace("\0", "\ufffd")
+    text = b"".join(chunks).decode("utf-8", "replace").replace("\0", "\ufffd")
+    # What stands for a byte that is no text takes three.
+    return text.encode()[:MAX_RESPONSE_BYTES].decode("utf-8", "ignore")
 
 
 def _ms(from_s: float, to_s: float) -> int:

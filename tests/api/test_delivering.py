@@ -91,6 +91,18 @@ def test_a_redirect_is_named_as_what_failed(psp: Psp, account: Account, receiver
     assert {request.path for request in receiver.requests} == {"/"}
 
 
+def test_an_answer_that_asks_to_wait_until_no_real_date_is_a_failed_attempt_like_any_other(
+    psp: Psp, account: Account, receiver: Receiver, database: Database
+) -> None:
+    receiver.answers = lambda number, request: 503
+    receiver.headers = {"Retry-After": "Mon, 01 Jan 2026 00:00:00 +9999999999999999999999999"}
+    made = make(psp, account, receiver.url, retrySchedule=[0])
+
+    attempts = test_event(psp, account, database, made, "dead")["attempts"]
+
+    assert [(one["status"], one["error"]) for one in attempts] == [(503, None)] * 2
+
+
 def test_an_unreadable_secret_fails_the_attempts_of_its_own_endpoint_and_no_others(
     psp: Psp, account: Account, receiver: Receiver, database: Database
 ) -> None:
@@ -264,6 +276,34 @@ def test_a_success_begins_the_count_of_failing_days_anew(
     database["webhook_endpoints"].update_one({"_id": made["id"]}, {"$set": {"failing_since": long_ago}})
 
     test_event(psp, account, database, made, "delivered")
+
+    until(lambda: database["webhook_endpoints"].find_one({"_id": made["id"], "failing_since": None}))
+    assert get(psp, account, made)["status"] == "enabled"
+
+
+def test_a_success_begins_it_anew_however_soon_after_the_failure(
+    psp: Psp, account: Account, receiver: Receiver, database: Database
+) -> None:
+    """Its endpoint may not be sent anything for five days after that."""
+    made = make(psp, account, receiver.url, retrySchedule=[1])
+    receiver.answers = lambda number, request: 500 if number == 0 else 200
+
+    test_event(psp, account, database, made, "delivered")
+
+    until(lambda: database["webhook_endpoints"].find_one({"_id": made["id"], "failing_since": None}))
+
+
+def test_an_endpoint_is_not_disabled_if_anything_came_through_since_it_failed(
+    psp: Psp, account: Account, receiver: Receiver, database: Database
+) -> None:
+    """As when an attempt that began before the failure ends after it, and nothing is sent for days."""
+    made = make(psp, account, receiver.url, retrySchedule=[3600])
+    test_event(psp, account, database, made, "delivered")
+    long_ago = datetime.now(UTC) - 2 * LONGEST_FAILING
+    database["webhook_endpoints"].update_one({"_id": made["id"]}, {"$set": {"failing_since": long_ago}})
+    receiver.answers = lambda number, request: 500
+
+    ask_for_a_test(psp, account, made)
 
     until(lambda: database["webhook_endpoints"].find_one({"_id": made["id"], "failing_since": None}))
     assert get(psp, account, made)["status"] == "enabled"

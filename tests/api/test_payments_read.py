@@ -245,6 +245,29 @@ def test_a_cursor_that_somebody_made_up_is_no_fault_of_ours(
         assert answer.json()["detail"][0]["loc"] == ["query", "cursor"]
 
 
+NUMBERS = (2**63, 2**63 - 1, -(2**63), 1 - 2**63, 10**18, 253402300800000, 253402300799999, -62135596800001, 0)
+
+
+@pytest.mark.parametrize("sort_order", ["asc", "desc"])
+@pytest.mark.parametrize("sort_by", ["createdAt", "amount"])
+@pytest.mark.parametrize("number", NUMBERS)
+def test_a_cursor_may_carry_any_number(
+    shared_psp: Psp, merchant: Account, shelf: list[Payment], number: int, sort_by: str, sort_order: str
+) -> None:
+    """One that no moment or no stored amount can be is refused; any other is a place in the list, perhaps at an end."""
+    field = {"createdAt": "created_at", "amount": "amount_comparable"}[sort_by]
+    content = json.dumps([field, int(sort_order == "desc"), number, "txn_1"]).encode()
+    query = {"sortBy": sort_by, "sortOrder": sort_order, "cursor": base64.urlsafe_b64encode(content).decode()}
+
+    answer = shared_psp.get("/payments/query", params=query, headers=merchant.both)
+
+    least, most = (-62135596800000, 253402300799999) if sort_by == "createdAt" else (1 - 2**63, 2**63 - 1)
+    possible = least <= number <= most
+    assert answer.status_code in ((200, 404) if possible else (422,)), answer.text
+    if not possible:
+        assert answer.json()["detail"][0]["loc"] == ["query", "cursor"]
+
+
 def test_key_and_token_must_be_of_one_account(shared_psp: Psp, merchant: Account, user: Account) -> None:
     answer = shared_psp.get("/payments/query", headers={**merchant.key, **user.bearer})
 

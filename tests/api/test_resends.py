@@ -292,6 +292,40 @@ def test_a_repeated_request_is_answered_whatever_has_happened_since(
     assert post(psp, account, path).status_code == 409
 
 
+@pytest.mark.parametrize("turn", range(4))
+def test_a_job_does_not_stand_in_the_way_of_the_requests_that_made_it(
+    patient_psp: Psp, database: pymongo.database.Database[Row], turn: int
+) -> None:
+    """It takes the account's last place, so that the others of its key find none."""
+    account = patient_psp.register()
+    for _ in range(4):
+        resent(post(patient_psp, account, "/resend-jobs", json=EVER))
+    # No worker brings these to an end.
+    never = {"$set": {"status": "running"}, "$unset": {"due_at": ""}}
+    database.resend_jobs.update_many({"owner_id": account.id}, never)
+
+    with ThreadPoolExecutor(10) as pool:
+        answers = list(pool.map(lambda _: post(patient_psp, account, "/resend-jobs", "k", json=EVER), range(10)))
+
+    assert {answer.status_code for answer in answers} == {202}
+    assert len({answer.content for answer in answers}) == 1
+    assert post(patient_psp, account, "/resend-jobs", "k", json={**EVER, "failedOnly": True}).status_code == 422
+
+
+def test_an_event_that_nobody_would_be_sent_any_more_answers_its_first_request_again(
+    psp: Psp, account: Account, sent: list[Row]
+) -> None:
+    path, endpoint_id = f"/events/{sent[0]['eventId']}/resend", sent[0]["webhookEndpointId"]
+    bodies: dict[str, Row | None] = {"all": None, "one": {"webhookEndpointId": endpoint_id}}
+    first = {key: post(psp, account, path, key, json=body) for key, body in bodies.items()}
+    psp.patch(f"/webhook-endpoints/{endpoint_id}", json={"status": "disabled"}, headers=account.key)
+
+    for key, body in bodies.items():
+        again = post(psp, account, path, key, json=body)
+        assert (again.status_code, again.content) == (202, first[key].content)
+        assert post(psp, account, path, json=body).status_code == 409
+
+
 # Others.
 
 
@@ -401,6 +435,24 @@ def test_a_job_over_failures_takes_only_what_never_arrived(
     again = run(psp, account, failedOnly=True)
     assert (again["eventsRead"], again["deliveriesMade"]) == (3, 0), "they have arrived now"
     assert len(listed(psp, account, 4, status="dead")) == 4, "the history stays"
+
+
+def test_a_job_over_failures_leaves_alone_what_waits_again_already(
+    psp: Psp, account: Account, receiver: Receiver
+) -> None:
+    receiver.answers = lambda number, request: 500
+    endpoint_id = make_endpoint(psp, account, receiver, retrySchedule=[0])
+    psp.completed(account)
+    dead = listed(psp, account, 3, status="dead")
+    psp.patch(f"/webhook-endpoints/{endpoint_id}", json={"retrySchedule": [600]}, headers=account.key)
+    resent(post(psp, account, f"/deliveries/{dead[0]['id']}/resend"))
+
+    jobs = [run(psp, account, failedOnly=True) for _ in range(2)]
+
+    assert [(job["eventsRead"], job["deliveriesMade"]) for job in jobs] == [(3, 2), (3, 0)]
+    assert post(psp, account, f"/resend-jobs/{jobs[0]['id']}/cancel").status_code == 200
+    listed(psp, account, 5, status="dead")
+    assert run(psp, account, failedOnly=True)["deliveriesMade"] == 2, "what was called off waits no more"
 
 
 def test_what_a_completed_job_left_waiting_can_be_called_off(psp: Psp, account: Account, receiver: Receiver) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -232,6 +233,47 @@ async def test_a_lease_that_has_ended_and_was_not_taken_is_still_good(database: 
     await DeliveryRepository(database).record(outcome(slow, DeliveryState.DELIVERED))
 
     assert await lease_deliveries(database) == []
+
+
+async def test_who_wakes_up_late_leaves_a_dead_letter_as_it_is(database: Database) -> None:
+    await create_indexes(database)
+    await due_deliveries(database, 1)
+    (late,) = await lease_deliveries(database, 0)
+    deliveries = DeliveryRepository(database)
+    await deliveries.bury_waiting(late.target, DeadReason.ENDPOINT_DELETED)
+    buried = await database["deliveries"].find_one({"_id": late.id})
+    assert buried is not None
+    assert (buried["state"], buried["dead_reason"]) == ("dead", "endpoint_deleted")
+
+    for state in DeliveryState:
+        await deliveries.record(outcome(late, state))
+        assert await database["deliveries"].find_one({"_id": late.id}) == buried
+
+
+@pytest.mark.parametrize(
+    ("state", "then"),
+    [
+        (DeliveryState.PENDING, ("dead", "endpoint_disabled")),
+        (DeliveryState.DEAD, ("dead", "receiver_gone")),
+        (DeliveryState.DELIVERED, ("delivered", None)),
+    ],
+)
+async def test_what_is_buried_while_it_is_under_way_is_recorded_and_waits_no_more(
+    database: Database, state: DeliveryState, then: tuple[str, str | None]
+) -> None:
+    await create_indexes(database)
+    await due_deliveries(database, 1)
+    (under_way,) = await lease_deliveries(database)
+    deliveries = DeliveryRepository(database)
+    await deliveries.bury_waiting(under_way.target, DeadReason.ENDPOINT_DISABLED)
+
+    reason = DeadReason.RECEIVER_GONE if state is DeliveryState.DEAD else None
+    await deliveries.record(replace(outcome(under_way, state), dead_reason=reason))
+
+    row = await database["deliveries"].find_one({"_id": under_way.id})
+    assert row is not None
+    assert (row["state"], row.get("dead_reason")) == then
+    assert (len(row["attempts"]), row["due_at"], "lease_token" in row) == (1, row["created_at"], False)
 
 
 async def test_what_was_given_back_is_free_at_once(database: Database) -> None:
