@@ -127,7 +127,7 @@ def _http_url(value: str) -> str:
 def _check_host(host: str) -> None:
     """A host as it is looked up: an IPv6 address, an IPv4 address of four decimal numbers, or a name."""
     if ":" in host or _ONLY_NUMBERS.fullmatch(host):
-        # The system's resolver would read `127.1` and `0x7f000001` as addresses, and the sender refuses them.
+        # To the system's resolver `127.1` and `0x7f000001` are addresses as well, to the sender they are none.
         try:
             ip_address(host)
         except ValueError:

@@ -7,12 +7,13 @@ from pydantic.config import JsonDict
 
 from domain.webhook_endpoints import DisabledReason, EndpointStatus, Ordering, WebhookEndpoint
 from schemas.common import HttpUrl, Metadata, Moment, RequestModel, ResponseModel, example
+from schemas.event_types import EventPattern
 
 MAX_OVERLAP_DAYS = 7
 _LONGEST_DELAY_S = 7 * 24 * 3600
 
 Subscriptions = Annotated[
-    list[Annotated[str, Field(min_length=1, max_length=64)]],
+    list[EventPattern],
     Field(
         min_length=1,
         max_length=50,

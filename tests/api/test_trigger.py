@@ -12,7 +12,7 @@ from typer.testing import CliRunner, Result
 from cli import app  # noqa: TID251 - the command line itself is what is tested
 from commands import recipes, trigger
 from commands.recipes import RECIPES, REFUSED
-from schemas.events import EVENT_TYPES
+from schemas.event_types import EVENT_TYPES
 from tests.conftest import Server, free_port
 from tests.factories import Account, Psp
 

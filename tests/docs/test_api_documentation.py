@@ -17,7 +17,8 @@ from main import app  # noqa: TID251 - the application itself is what is describ
 from routers.roles import API, ROLE_TABLE, Access, Needs
 from routers.route import PspRoute
 from schemas.event_examples import EVENT_EXAMPLES
-from schemas.events import EVENT_TYPES, EventOut, PaymentEventOut, event_model
+from schemas.event_types import EVENT_TYPES
+from schemas.events import EventOut, PaymentEventOut, event_model
 from tests.conftest import ADMIN_EMAIL, ADMIN_PASSWORD, Server
 from tests.docs.markdown import ROOT, RouteSection, Sample, blocks, code, read, route_sections, rows, section
 from tests.docs.samples import send
