@@ -206,7 +206,7 @@ Reference = Annotated[str, Field(max_length=255, examples=["order-1001"])]
 
 
 class EmptyBody(RequestModel):
-    """A route that needs no fields accepts an absent or an empty body."""
+    """A route that needs no fields accepts a body that is absent, null or empty."""
 
     model_config = ConfigDict(json_schema_extra=example({}))
 

@@ -120,6 +120,19 @@ def test_the_fields_are_those_of_the_application(part: RouteSection) -> None:
 
 
 @each_section
+def test_a_body_that_may_be_left_out_is_said_to_be_absent_null_or_empty(part: RouteSection) -> None:
+    body = route(part).body_field
+    optional = body is not None and not body.field_info.is_required()
+    said = "The body may be absent, `null` or `{}`." in section(read("api_documentation.md"), f"### `{part}`")
+
+    assert said == optional
+    if optional:
+        assert body is not None
+        for sent in (None, {}):
+            TypeAdapter[Any](body.field_info.annotation).validate_python(sent)
+
+
+@each_section
 def test_the_sample_request_is_one_that_the_application_accepts(part: RouteSection) -> None:
     found, sample = route(part), part.request
     method, target = sample.first_line.split()
