@@ -14,7 +14,7 @@ from core import clock
 from core.clock import rfc3339
 from domain import signing
 from domain.webhook_endpoints import EVERYTHING, wants
-from schemas.events import EVENT_TYPES, matching_types
+from schemas.event_types import EVENT_TYPES, matching_types
 from services.webhook_sender import Reply, WebhookSender
 
 _WIDTH = max(map(len, EVENT_TYPES))

@@ -24,6 +24,8 @@ class Cause:
 
     object_id: str
     event_id: str | None = None
+    made_endpoint: Mapping[str, str] | None = None
+    """`id`, `url` and `status` of a webhook endpoint that was made for it and goes on being sent to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,12 +136,14 @@ async def _deleted_customer(api: Api, fields: Fields) -> Cause:
 
 
 async def _tested_endpoint(api: Api, fields: Fields) -> Cause:
+    made = None
     endpoint_id = None if "url" in fields else await _newest_endpoint(api)
     if endpoint_id is None:
         # It subscribes to nothing else, so that it may stay.
-        made = {"url": _TEST_URL, "events": ["webhook.test"], "description": "Made by trigger webhook.test", **fields}
-        endpoint_id = (await api.post("/webhook-endpoints", made))["id"]
-    return Cause(endpoint_id, (await api.post(f"/webhook-endpoints/{endpoint_id}/test"))["eventId"])
+        body = {"url": _TEST_URL, "events": ["webhook.test"], "description": "Made by trigger webhook.test", **fields}
+        endpoint = await api.post("/webhook-endpoints", body)
+        endpoint_id, made = endpoint["id"], {name: endpoint[name] for name in ("id", "url", "status")}
+    return Cause(endpoint_id, (await api.post(f"/webhook-endpoints/{endpoint_id}/test"))["eventId"], made)
 
 
 async def _newest_endpoint(api: Api) -> str | None:

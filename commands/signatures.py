@@ -179,4 +179,5 @@ def _curl_data(body: str, content: bytes) -> str:
 
 def _curl(url: str, headers: dict[str, str], data: str) -> str:
     options = [f"-H {quote(f'{name}: {value}')}" for name, value in headers.items()]
-    return " \\\n  ".join([f"curl -sS -i {quote(url)}", *options, data])
+    # Without -g curl reads braces and brackets in a URL as several URLs.
+    return " \\\n  ".join([f"curl -sS -i -g {quote(url)}", *options, data])

@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from commands.api import WAIT_S, Api, CommandFailed, fail, run
+from commands.api import API_PATH, WAIT_S, Api, CommandFailed, fail, run
 from commands.options import ApiKey, Json, Url
 from commands.recipes import RECIPES, REFUSED, Cause, Recipe
 
@@ -63,11 +63,22 @@ def trigger(
         happened = await _wait_for(api, event, cause)
         if as_json:
             told = {"event": event, "eventId": happened["id"], "objectId": cause.object_id}
-            typer.echo(json.dumps({"timestamp": happened["timestamp"], **told}))
+            made = {"madeEndpoint": cause.made_endpoint} if cause.made_endpoint else {}
+            typer.echo(json.dumps({"timestamp": happened["timestamp"], **told, **made}))
         else:
             typer.echo(f"{event}: {cause.object_id} (event {happened['id']})")
+            if cause.made_endpoint:
+                typer.echo(_stays(cause.made_endpoint))
 
     run(api_key, url, work)
+
+
+def _stays(endpoint: Mapping[str, str]) -> str:
+    where = f"{API_PATH}/webhook-endpoints/{endpoint['id']}"
+    return (
+        f"Webhook endpoint {endpoint['id']} was made, to {endpoint['url']}. "
+        f"It stays {endpoint['status']} until you delete it: DELETE {where}"
+    )
 
 
 async def _wait_for(api: Api, event: str, cause: Cause) -> dict[str, Any]:

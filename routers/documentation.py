@@ -26,7 +26,8 @@ from domain.roles import EVERYONE
 from routers.roles import API, Needs
 from routers.route import PspRoute, document_error
 from schemas.event_examples import EVENT_EXAMPLES
-from schemas.events import EVENT_TYPES, event_schema, event_schema_name
+from schemas.event_types import EVENT_TYPES
+from schemas.events import event_schema, event_schema_name
 
 DESCRIPTION = """
 A payment service provider to build and test payment flows against: stateful, idempotent, with webhooks that really
@@ -74,7 +75,38 @@ _SECURITY: dict[Needs, list[dict[str, list[str]]]] = {
     Needs.PAYMENT_KEY: [{"ApiKey": []}, {"PaymentKey": []}],
     Needs.EITHER: [{"ApiKey": []}, {"Login": []}],
 }
+_NO_STORE = {"description": "The answer shows a secret", "schema": {"type": "string", "const": "no-store"}}
 _FRAMEWORKS_SCHEMA = {"$ref": "#/components/schemas/HTTPValidationError"}
+_WEBHOOK_HEADERS = [
+    {
+        "in": "header",
+        "name": name,
+        "required": True,
+        "schema": {"type": "string"},
+        "description": description,
+        "example": shown,
+    }
+    for name, description, shown in (
+        (
+            "webhook-id",
+            "The id of the event, the same on each attempt: use it to recognise a repetition",
+            "evt_06gztrpz170we29n8r9na1k3t0",
+        ),
+        ("webhook-timestamp", "Seconds since 1970, of this attempt", "1795270862"),
+        (
+            "webhook-signature",
+            "`v1,` and base64 of HMAC-SHA256 over `id.timestamp.body`, keyed with the decoded secret (Standard "
+            "Webhooks). While a rotation overlaps, one for each secret, separated by a space",
+            "v1,oU3VlRmARWjAzztvTw664+JfZJLEkkXZdkqE/aazCL4=",
+        ),
+        (
+            "X-Signature",
+            "Hex HMAC-SHA256 of the raw body, keyed with the whole secret as text, `whsec_` included. While a rotation "
+            "overlaps, with the old secret",
+            "99e639a483cda1de3b513014446af90cfb1f3a6209a8bc64a80695686e46e92f",
+        ),
+    )
+]
 _PAGES = ("/docs", "/redoc")
 _OWN_SOURCES_ONLY = (
     b"default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
@@ -129,6 +161,8 @@ def _document(app: FastAPI) -> dict[str, Any]:
 
 def _describe(operation: dict[str, Any], route: PspRoute) -> None:
     operation["security"] = _SECURITY[route.access.needs]
+    if route.shows_a_secret:
+        operation["responses"][str(route.status_code or 200)]["headers"] = {"Cache-Control": _NO_STORE}
     for error in _common_errors(route, has_body="requestBody" in operation):
         document_error(operation["responses"], error, route.access.refusal_message if error is Forbidden else None)
     for response in operation["responses"].values():
@@ -175,6 +209,7 @@ def _add_webhooks(document: dict[str, Any]) -> None:
                 "summary": event,
                 "description": description,
                 "tags": ["Webhooks"],
+                "parameters": _WEBHOOK_HEADERS,
                 "requestBody": {"content": {"application/json": media}},
                 "responses": {"2XX": {"description": "Received. Anything else is tried again."}},
             }

@@ -104,6 +104,7 @@ class PspRoute(APIRoute):
         authenticate = _AUTHENTICATORS[self.access.needs]
         access = self.access
         known_parameters = self.dependant.query_params
+        shows_a_secret = self.shows_a_secret
 
         async def guarded(request: Request) -> Response:
             request = JsonRequest(request.scope, request.receive)
@@ -118,9 +119,17 @@ class PspRoute(APIRoute):
                 request.scope[_CALLER] = caller
             if not known_parameters and request.scope["query_string"]:
                 _refuse_parameters(request)
-            return await handle(request)
+            response = await handle(request)
+            if shows_a_secret:
+                response.headers["Cache-Control"] = "no-store"
+            return response
 
         return guarded
+
+    @property
+    def shows_a_secret(self) -> bool:
+        """Whether no cache may keep what is answered."""
+        return getattr(self.response_model, "shows_a_secret", False) is True
 
     def _directly(self, handle: Handler) -> Handler:
         """The short way for an endpoint that takes the request and one JSON body and makes its own response.

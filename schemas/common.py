@@ -3,7 +3,8 @@
 import re
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Annotated, Any
+from ipaddress import ip_address
+from typing import Annotated, Any, ClassVar
 
 from pydantic import (
     AfterValidator,
@@ -46,6 +47,9 @@ class ResponseModel(BaseModel):
 
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True)
 
+    shows_a_secret: ClassVar[bool] = False
+    """Whether no cache may keep it (routers/route.py sees to that)."""
+
 
 def example(body: JsonDict) -> JsonDict:
     """A whole body for `/docs` to offer; examples of single fields cannot say which of them belong together."""
@@ -72,6 +76,9 @@ def _number(value: object) -> Decimal:
 _MOST_DECIMALS = max(EXPONENTS.values())
 _MOST_DIGITS = len(str(MAX_AMOUNT_MINOR))
 _DATE_AND_TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ]", re.ASCII)
+_ONLY_NUMBERS = re.compile(r"((0x[0-9a-f]*|[0-9]+)(\.|$))+", re.ASCII | re.IGNORECASE)
+_NAME = re.compile(r"([a-z0-9_-]{1,63}(\.|$))+", re.ASCII | re.IGNORECASE)
+_LONGEST_NAME = 253
 _PLAIN_NUMBER = re.compile(r"[+-]?[0-9]{1,40}(\.[0-9]{1,40})?", re.ASCII)
 
 
@@ -99,21 +106,34 @@ def canonical(amount: Decimal) -> str:
 
 
 def _http_url(value: str) -> str:
-    """An http(s) URL with a host and without credentials. Where it leads is checked when it is dialled."""
+    """An http(s) URL without credentials, to a host that there could be. Where it leads is checked at dialling."""
     if not value.isprintable() or " " in value:
         raise ValueError("a URL has no spaces or control characters")
     try:
         url = URL(value)
-        port = url.port
+        host, port = url.host and url.raw_host, url.port
     except (ValueError, IndexError):  # yarl 1.25 fails with an IndexError on "http://[a]@"
         raise ValueError("not a URL") from None
-    if url.scheme not in ("http", "https") or not url.host:
+    if url.scheme not in ("http", "https") or not host:
         raise ValueError("an absolute http or https URL is needed")
     if url.user is not None or url.password is not None:
         raise ValueError("a URL here carries no user name or password")
     if port is not None and not 0 < port < 65536:
         raise ValueError("a port is 1 to 65535")
+    _check_host(host)
     return value
+
+
+def _check_host(host: str) -> None:
+    """A host as it is looked up: an IPv6 address, an IPv4 address of four decimal numbers, or a name."""
+    if ":" in host or _ONLY_NUMBERS.fullmatch(host):
+        # To the system's resolver `127.1` and `0x7f000001` are addresses as well, to the sender they are none.
+        try:
+            ip_address(host)
+        except ValueError:
+            raise ValueError("no IP address: one is written 192.0.2.1 or [2001:db8::1]") from None
+    elif len(host.removesuffix(".")) > _LONGEST_NAME or not _NAME.fullmatch(host):
+        raise ValueError("no host name: one has parts of 1 to 63 letters, digits, hyphens and underscores")
 
 
 def _utc(value: datetime) -> datetime:
@@ -151,7 +171,15 @@ HttpUrl = Annotated[
     str,
     Field(max_length=MAX_URL_LENGTH, examples=["http://localhost:4242/hook"]),
     AfterValidator(_http_url),
-    WithJsonSchema({"type": "string", "format": "uri", "maxLength": MAX_URL_LENGTH}),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "format": "uri",
+            "maxLength": MAX_URL_LENGTH,
+            "description": "An absolute http or https URL without user name and password. Its host is a name, an IPv4 "
+            "address of four decimal numbers, or an IPv6 address in brackets",
+        }
+    ),
 ]
 Moment = Annotated[
     datetime,
@@ -178,7 +206,7 @@ Reference = Annotated[str, Field(max_length=255, examples=["order-1001"])]
 
 
 class EmptyBody(RequestModel):
-    """A route that needs no fields accepts an absent or an empty body."""
+    """A route that needs no fields accepts a body that is absent, null or empty."""
 
     model_config = ConfigDict(json_schema_extra=example({}))
 

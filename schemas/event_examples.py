@@ -15,7 +15,8 @@ from domain.customers import Customer
 from domain.payments import CaptureMethod, Change, Payment, Status
 from domain.webhook_endpoints import DISABLED_EVENT, TEST_EVENT, DisabledReason, WebhookEndpoint, disable
 from schemas.customers import customer_view
-from schemas.events import EVENT_TYPES, event_body
+from schemas.event_types import EVENT_TYPES
+from schemas.events import event_body
 from schemas.payments import payment_view
 from schemas.refunds import refund_view
 from schemas.webhook_endpoints import webhook_endpoint_view

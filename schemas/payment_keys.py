@@ -1,6 +1,7 @@
 """Payment keys, as clients send and see them."""
 
 from decimal import Decimal
+from typing import ClassVar
 
 from pydantic import ConfigDict, Field, ValidationInfo, field_validator
 
@@ -52,6 +53,8 @@ class PaymentKeyOut(ResponseModel):
 
 
 class PaymentKeyMade(PaymentKeyOut):
+    shows_a_secret: ClassVar[bool] = True
+
     payment_key: str = Field(description="Shown here and never again", examples=["pk_06gztrpz170we29n8r9na1k3t0…"])
 
 

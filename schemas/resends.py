@@ -6,7 +6,7 @@ from pydantic import ConfigDict, Field
 
 from schemas.common import Moment, MomentInBody, ObjectId, RequestModel, ResponseModel, example
 from schemas.deliveries import DeliveryOut
-from schemas.events import EventPattern
+from schemas.event_types import EventPattern
 
 ResendJobStatus = Literal["running", "completed", "cancelled"]
 _ENDPOINT_ID = "we_06gztrpz170we29n8r9na1k3t0"

@@ -1,7 +1,7 @@
 """Accounts and sessions, as clients send and see them."""
 
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
@@ -41,6 +41,8 @@ class RegisterRequest(RequestModel):
 
 
 class Registered(ResponseModel):
+    shows_a_secret: ClassVar[bool] = True
+
     message: str = "User registered successfully."
     user_id: str = Field(examples=["user_06gztrpz170we29n8r9na1k3t0"])
     api_key: str = Field(description="Shown here and never again", examples=["psp_sk_06gztrpz170we29n8r9na1k3t0…"])
@@ -50,6 +52,8 @@ class Registered(ResponseModel):
 
 
 class WebhookSecretRotated(ResponseModel):
+    shows_a_secret: ClassVar[bool] = True
+
     webhook_secret: str = Field(description="Shown here and never again", examples=["whsec_C2FVsBQIhrscChlQIMV…"])
     previous_expires_at: Moment | None = Field(description="Until when the secret so far counts as well")
 
@@ -87,6 +91,8 @@ class TokenPair(ResponseModel):
     """OAuth 2's names (RFC 6749, section 5.1), with whose it is."""
 
     model_config = ConfigDict(alias_generator=None)
+
+    shows_a_secret: ClassVar[bool] = True
 
     access_token: str
     token_type: Literal["bearer"] = "bearer"  # noqa: S105 - OAuth 2's name of the kind

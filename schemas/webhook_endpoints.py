@@ -1,18 +1,19 @@
 """Webhook endpoints, as clients send and see them."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import ConfigDict, Field
 from pydantic.config import JsonDict
 
 from domain.webhook_endpoints import DisabledReason, EndpointStatus, Ordering, WebhookEndpoint
 from schemas.common import HttpUrl, Metadata, Moment, RequestModel, ResponseModel, example
+from schemas.event_types import EventPattern
 
 MAX_OVERLAP_DAYS = 7
 _LONGEST_DELAY_S = 7 * 24 * 3600
 
 Subscriptions = Annotated[
-    list[Annotated[str, Field(min_length=1, max_length=64)]],
+    list[EventPattern],
     Field(
         min_length=1,
         max_length=50,
@@ -111,10 +112,14 @@ class WebhookEndpointOut(ResponseModel):
 
 
 class WebhookEndpointMade(WebhookEndpointOut):
+    shows_a_secret: ClassVar[bool] = True
+
     secret: str = Field(description="What it is signed with", examples=["whsec_…"])
 
 
 class WebhookSecretOut(ResponseModel):
+    shows_a_secret: ClassVar[bool] = True
+
     secret: str = Field(examples=["whsec_…"])
     previous_secret: str | None = Field(description="Signs as well while a rotation overlaps")
     previous_secret_expires_at: Moment | None

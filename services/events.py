@@ -3,7 +3,8 @@
 from core.errors import NotFound
 from repositories.events import EventFilter, EventRepository
 from repositories.pages import CursorInvalid, Page
-from schemas.events import EventQuery, matching_types
+from schemas.event_types import matching_types
+from schemas.events import EventQuery
 from services.caller import Caller
 from services.validation import invalid
 

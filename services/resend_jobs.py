@@ -13,7 +13,7 @@ from repositories.pages import EXACT_TOTAL, CursorInvalid
 from repositories.resend_jobs import JobStatus, LeasedJob, ResendJob, ResendJobRepository
 from repositories.resent_deliveries import ResentDeliveryRepository
 from repositories.webhook_endpoints import Subscription, WebhookEndpointRepository
-from schemas.events import matching_types
+from schemas.event_types import matching_types
 from schemas.resends import ResendJobOut, ResendJobPage, ResendJobQuery, ResendJobRequest
 from services.caller import Caller
 from services.event_targets import Target, enabled_endpoint, failed, new_delivery, own_urls, subscribed

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from core import clock, ids
 from core.errors import IdempotencyKeyReused, InvalidState, NotFound, PspError
+from domain.webhook_endpoints import TEST_EVENT
 from repositories.claims import Claim
 from repositories.deliveries import NewDelivery
 from repositories.delivery_log import DeliveryLogRepository
@@ -59,10 +60,7 @@ class Resends:
             if found.endpoint_id is None:
                 target = Target(found.url)
             else:
-                try:
-                    target = await enabled_endpoint(self._endpoints, caller.account_id, found.endpoint_id)
-                except NotFound:
-                    raise InvalidState(f"Webhook endpoint '{found.endpoint_id}' was deleted.") from None
+                target = await self._still_there(caller, found.endpoint_id)
             event = await self._events.head(caller.account_id, found.event_id)
             if event is None:
                 raise InvalidState(f"Event '{found.event_id}' is not kept any more.")
@@ -87,6 +85,8 @@ class Resends:
             endpoints = await self._endpoints.subscriptions([caller.account_id])
             targets = [*subscribed(event, endpoints), *own_urls(await self._log.of_events([event_id]))]
             if not targets:
+                if event.type == TEST_EVENT:
+                    return event, [await self._still_there(caller, event.stream_id)]
                 raise InvalidState("No webhook endpoint that is enabled subscribes to this event.")
             return event, targets
 
@@ -96,6 +96,13 @@ class Resends:
 
         asked = {"event_id": event_id, "endpoint_id": endpoint_id}
         return await self._send(self._once(caller, "POST /events/{event_id}/resend", key, asked), decide, shown)
+
+    async def _still_there(self, caller: Caller, endpoint_id: str) -> Target:
+        """An endpoint that there was. Raises InvalidState where it takes nothing any more."""
+        try:
+            return await enabled_endpoint(self._endpoints, caller.account_id, endpoint_id)
+        except NotFound:
+            raise InvalidState(f"Webhook endpoint '{endpoint_id}' was deleted.") from None
 
     def _once(self, caller: Caller, route: str, key: str | None, asked: dict[str, str | None]) -> _Once | None:
         if key is None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -17,7 +17,6 @@ from repositories.deliveries import DeadReason, DeliveryRepository
 from repositories.outbox import OutboxEvent
 from repositories.pages import CursorInvalid
 from repositories.webhook_endpoints import WebhookEndpointRepository
-from schemas.events import matching_types
 from schemas.webhook_endpoints import (
     WebhookEndpointMade,
     WebhookEndpointOut,
@@ -199,22 +198,12 @@ def _fields(sent: dict[str, Any]) -> dict[str, Any]:
     """What an endpoint keeps of what was sent, under its own names."""
     fields = {_STORED_AS.get(name, name): value for name, value in sent.items()}
     if "events" in sent:
-        fields["events"] = _subscriptions(sent["events"])
+        fields["events"] = tuple(dict.fromkeys(sent["events"]))
     if sent.get("retry_schedule") is not None:
         fields["retry_schedule_s"] = tuple(sent["retry_schedule"])
     if "metadata" in sent:
         fields["metadata"] = sent["metadata"] or None
     return fields
-
-
-def _subscriptions(events: Sequence[str]) -> tuple[str, ...]:
-    """Each once, in the order in which they were sent. One that no event can meet is a mistake."""
-    for position, pattern in enumerate(events):
-        try:
-            matching_types(pattern)
-        except ValueError as error:
-            raise invalid(("body", "events", position), str(error), pattern) from None
-    return tuple(dict.fromkeys(events))
 
 
 def _changed(endpoint: WebhookEndpoint, now: datetime, **fields: Any) -> WebhookEndpoint:

@@ -554,7 +554,94 @@ def test_text_is_text_and_comes_back_as_it_went_in(
     assert shared_psp.get(f"/payments/{answer.json()['id']}", headers=merchant.key).json()[field] == value
 
 
-@pytest.mark.parametrize("url", ["http://localhost:+1/", "http://localhost:1_0/", "http://[1::2::3]/", "http://[t:]/"])
+NEVER_SENT = (
+    "2130706433",
+    "127.1",
+    "127.0.0.1.",
+    "0177.0.0.1",
+    "017700000001",
+    "01.2.3.4",
+    "1.2.3",
+    "1.2.3.4.5",
+    "256.1.1.1",
+    "0x7f000001",
+    "0X7F000001",
+    "0x7f.1",
+    "0x7f.0x0.0x0.0x1",
+    "0x.1",
+    "\uff12\uff11\uff13\uff10\uff17\uff10\uff16\uff14\uff13\uff13",
+    "a..b",
+    "a..",
+    ".a",
+    ".",
+    "a" * 64,
+    "a" * 64 + ".example",
+    "\u00e9" * 60 + ".example",
+    ".".join(["a" * 63] * 4),
+    "a%20b",
+    "%61.example",
+    "a%00b",
+    "*.example",
+    "a|b",
+    "a;b",
+    "xn--a",
+    "a\u200db",
+    "a\u3002\u3002b",
+    "[1::2::3]",
+    "[t:]",
+    "[127.0.0.1]",
+)
+SENT = (
+    "localhost",
+    "localhost.",
+    "LOCALHOST",
+    "order_system",
+    "_a.b_c.example",
+    "a-b.example",
+    "127.0.0.1",
+    "8.8.8.8",
+    "1.example",
+    "1a",
+    "4242.local",
+    "0x.example",
+    "a" * 63,
+    ".".join(["a" * 63] * 3 + ["a" * 61]),
+    "b\u00fccher.example",
+    "xn--bcher-kva.example",
+    "fa\u00df.example",
+    "\u2603.example",
+    "\uff11\uff12\uff17.0.0.1",
+    "[::1]",
+    "[fe80::1%25lo]",
+    "[::ffff:127.0.0.1]",
+)
+
+
+def test_a_url_to_whose_host_nothing_can_be_sent_is_refused_wherever_one_is_taken(send: Send, endpoint_id: str) -> None:
+    for host in NEVER_SENT:
+        url = f"http://{host}:4977/hook"
+        for route, body in (
+            ("POST /payments/charge", {**CHARGE, "webhookUrl": url}),
+            ("POST /customers/{customer}/payments", {**CUSTOMER_CHARGE, "webhookUrl": url}),
+            ("POST /webhook-endpoints", {**ENDPOINT, "url": url}),
+            ("PATCH /webhook-endpoints/{endpoint}", {"url": url}),
+        ):
+            (problem,) = problems(send(route, json.dumps(body).encode()))
+            assert (problem["type"], problem["loc"][1] in ("url", "webhookUrl")) == ("value_error", True), host
+            assert "codec" not in problem["msg"], host
+
+
+def test_a_url_to_whose_host_something_can_be_sent_is_taken(
+    send: Send, shared_psp: Psp, merchant: Account, endpoint_id: str
+) -> None:
+    for host in SENT:
+        url = f"http://{host}:9/hook"
+        body = {"url": url, "status": "disabled"}
+        answer = send("PATCH /webhook-endpoints/{endpoint}", json.dumps(body).encode())
+        assert (answer.status_code, answer.json().get("url")) == (200, url), answer.text
+
+
+@pytest.mark.parametrize("url", ["http://localhost:+1/", "http://localhost:1_0/"])
 def test_an_address_that_only_some_can_read_stops_no_other_webhook(psp: Psp, receiver: Any, url: str) -> None:
     account = psp.register("merchant")
     psp.charge(account, webhookUrl=url)

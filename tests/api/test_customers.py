@@ -11,7 +11,8 @@ import pytest
 from pymongo.database import Database
 
 from schemas.customers import CustomerOut
-from schemas.events import EVENT_TYPES, CustomerEventOut
+from schemas.event_types import EVENT_TYPES
+from schemas.events import CustomerEventOut
 from tests.factories import Account, Psp
 
 Row = dict[str, Any]

@@ -206,6 +206,24 @@ def test_a_test_event_goes_to_its_endpoint_alone(
     assert second.requests == []
 
 
+def test_a_test_event_whose_endpoint_takes_nothing_is_refused_for_that_reason(
+    psp: Psp, account: Account, receiver: Receiver
+) -> None:
+    endpoint_id = make_endpoint(psp, account, receiver)
+    event_id = psp.post(f"/webhook-endpoints/{endpoint_id}/test", headers=account.key).json()["eventId"]
+    receiver.wait_for(1)
+    again = f"/events/{event_id}/resend"
+
+    psp.patch(f"/webhook-endpoints/{endpoint_id}", json={"status": "disabled"}, headers=account.key)
+    disabled = refused(post(psp, account, again))
+    psp.delete(f"/webhook-endpoints/{endpoint_id}", headers=account.key)
+    make_endpoint(psp, account, receiver)  # which subscribes to everything, and is not sent the other's test
+    deleted = refused(post(psp, account, again))
+
+    assert disabled == (409, "invalid_state", f"Webhook endpoint '{endpoint_id}' is disabled.")
+    assert deleted == (409, "invalid_state", f"Webhook endpoint '{endpoint_id}' was deleted.")
+
+
 # Idempotency-Key.
 
 

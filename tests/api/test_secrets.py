@@ -1,4 +1,5 @@
-"""No secret stands in plain text anywhere in the database: not in a collection, not in the oplog, not in the log."""
+"""No secret stands in plain text anywhere in the database: not in a collection, not in the oplog, not in the log; nor
+may a cache keep one."""
 
 import secrets
 from base64 import b64decode
@@ -10,9 +11,21 @@ from pymongo import MongoClient
 from pymongo.collection import Collection
 
 from domain.signing import plain_signature
+from main import app  # noqa: TID251 - the application itself is looked at here
 from tests.conftest import ADMIN_PASSWORD, Server
 from tests.factories import Account, Psp
 from tests.receiver import Receiver
+
+SECRET_FIELDS = {
+    "access_token",
+    "apiKey",
+    "paymentKey",
+    "previousSecret",
+    "refresh_token",
+    "secret",
+    "token",
+    "webhookSecret",
+}
 
 
 def raw(collection: Collection[Any], query: dict[str, Any] | None = None) -> list[bytes]:
@@ -88,6 +101,52 @@ def test_no_secret_is_in_the_database_the_oplog_or_the_log(
         if any(secret.encode() in document for document in documents)
     ]
     assert leaks == []
+
+
+def test_no_cache_keeps_an_answer_that_shows_a_secret(psp: Psp) -> None:
+    email, password = f"{secrets.token_hex(8)}@example.com", secrets.token_urlsafe(24)
+    owner = {"name": "Ada", "email": email, "password": password, "role": "merchant"}
+    registered = psp.post("/users/register", json=owner)
+    key = {"X-API-Key": registered.json()["apiKey"]}
+    session = psp.login(email, password)
+    made = psp.post("/webhook-endpoints", json={"url": "http://127.0.0.1:9/", "events": ["*"]}, headers=key)
+    endpoint = f"/webhook-endpoints/{made.json()['id']}"
+
+    showing = {
+        "register": registered,
+        "login": session,
+        "token": psp.post("/auth/token", data={"username": email, "password": password}),
+        "refresh": psp.post("/users/refresh", json={"refresh_token": session.json()["refresh_token"]}),
+        "the account's secret": psp.post("/users/me/webhook-secret/rotate", headers=key),
+        "an endpoint": made,
+        "an endpoint's secret": psp.get(f"{endpoint}/secret", headers=key),
+        "an endpoint's new secret": psp.post(f"{endpoint}/rotate", headers=key),
+        "a payment key": psp.post("/payment-keys", json={}, headers=key),
+    }
+
+    assert {name: answer.status_code // 100 for name, answer in showing.items()} == dict.fromkeys(showing, 2)
+    told = {name: answer.headers.get("Cache-Control") for name, answer in showing.items()}
+    assert told == dict.fromkeys(showing, "no-store")
+    assert "Cache-Control" not in psp.get(endpoint, headers=key).headers
+
+
+def test_each_answer_with_a_secret_among_its_fields_is_kept_by_no_cache() -> None:
+    """So that no new one is forgotten: the OpenAPI document knows the fields of every answer."""
+    document = app.openapi()
+    operations = [operation for path in document["paths"].values() for operation in path.values()]
+    shows, says = set(), set()
+    for operation in operations:
+        answers = [answer for status, answer in operation["responses"].items() if status.startswith("2")]
+        for answer in answers:
+            schema = answer.get("content", {}).get("application/json", {}).get("schema", {})
+            fields = document["components"]["schemas"].get(schema.get("$ref", "").rpartition("/")[2], {})
+            if SECRET_FIELDS & fields.get("properties", {}).keys():
+                shows.add(operation["operationId"])
+            if "Cache-Control" in answer.get("headers", {}):
+                says.add(operation["operationId"])
+
+    assert len(shows) == 9
+    assert says == shows
 
 
 def test_the_inner_bytes_of_a_webhook_secret_are_not_in_the_database_either(

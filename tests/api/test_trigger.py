@@ -12,7 +12,7 @@ from typer.testing import CliRunner, Result
 from cli import app  # noqa: TID251 - the command line itself is what is tested
 from commands import recipes, trigger
 from commands.recipes import RECIPES, REFUSED
-from schemas.events import EVENT_TYPES
+from schemas.event_types import EVENT_TYPES
 from tests.conftest import Server, free_port
 from tests.factories import Account, Psp
 
@@ -47,7 +47,7 @@ def test_every_type_of_the_registry_is_caused_or_refused() -> None:
 def test_the_event_is_there_and_is_about_the_object(psp: Psp, merchant: Account, run: Run, event: str) -> None:
     made = told(run(event, "--json"))
 
-    assert made.keys() == {"timestamp", "event", "eventId", "objectId"}
+    assert made.keys() - {"madeEndpoint"} == {"timestamp", "event", "eventId", "objectId"}
     shown = psp.get(f"/events/{made['eventId']}", headers=merchant.key).json()
     assert (shown["type"], shown["timestamp"]) == (event, made["timestamp"])
     assert shown["data"]["id"] == made["objectId"]
@@ -119,6 +119,24 @@ def test_a_test_webhook_takes_the_endpoint_that_is_there_and_otherwise_makes_one
         other["objectId"]: "http://127.0.0.1:9/other",
     }
     assert {tuple(one["events"]) for one in endpoints} == {("webhook.test",)}
+    made = {"id": first["objectId"], "url": "http://localhost:4242/hook", "status": "enabled"}
+    assert (first["madeEndpoint"], other["madeEndpoint"]["url"]) == (made, "http://127.0.0.1:9/other")
+    assert "madeEndpoint" not in again, "what was there already was not made"
+
+
+def test_a_person_is_told_of_the_endpoint_that_stays(psp: Psp, run: Run) -> None:
+    account = psp.register()
+
+    first, again = (run("webhook.test", of=account).stdout for _ in range(2))
+
+    (endpoint,) = psp.get("/webhook-endpoints", headers=account.key).json()["webhookEndpoints"]
+    told, note = first.splitlines()
+    assert told.startswith(f"webhook.test: {endpoint['id']} (event evt_")
+    assert note == (
+        f"Webhook endpoint {endpoint['id']} was made, to http://localhost:4242/hook. "
+        f"It stays enabled until you delete it: DELETE /api/v1/webhook-endpoints/{endpoint['id']}"
+    )
+    assert len(again.splitlines()) == 1
 
 
 @pytest.mark.parametrize(
@@ -147,7 +165,7 @@ def test_a_test_webhook_takes_the_endpoint_that_is_there_and_otherwise_makes_one
         (["payment.created", "--api-key", "psp_sk_\u00e9"], "An API key is psp_sk_"),
         (["payment.created", "--url", "localhost:8000"], "http or https"),
         (["payment.created", "--url", "http://localhost:8000/?a=b"], "no query"),
-        (["payment.created", "--url", "http://a..b"], "names no host"),
+        (["payment.created", "--url", "http://a..b"], "no host name"),
     ],
 )
 def test_what_cannot_be_asked_for_exits_with_2(run: Run, arguments: list[str], reason: str) -> None:

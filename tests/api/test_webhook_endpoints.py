@@ -136,6 +136,8 @@ def test_what_is_sent_replaces_what_is_there_and_null_clears_it(psp: Psp, mercha
         ("url", None),
         ("url", "ftp://localhost/hook"),
         ("url", "http://user:password@localhost/hook"),
+        ("url", "http://2130706433:4977/"),
+        ("url", "http://a..b/"),
         ("status", "deleted"),
         ("status", None),
         ("retrySchedule", []),

@@ -12,11 +12,13 @@ from pydantic import BaseModel, TypeAdapter
 
 from core import config, errors, json_codec
 from domain.payments import ACCEPTS, MOVES, Command, Status
+from domain.roles import MERCHANTS
 from main import app  # noqa: TID251 - the application itself is what is described
 from routers.roles import API, ROLE_TABLE, Access, Needs
 from routers.route import PspRoute
 from schemas.event_examples import EVENT_EXAMPLES
-from schemas.events import EVENT_TYPES, EventOut, PaymentEventOut, event_model
+from schemas.event_types import EVENT_TYPES
+from schemas.events import EventOut, PaymentEventOut, event_model
 from tests.conftest import ADMIN_EMAIL, ADMIN_PASSWORD, Server
 from tests.docs.markdown import ROOT, RouteSection, Sample, blocks, code, read, route_sections, rows, section
 from tests.docs.samples import send
@@ -37,6 +39,19 @@ STATUS_OF_CODE = {
     for error in vars(errors).values()
     if isinstance(error, type) and issubclass(error, errors.PspError)
 }
+
+OPENED_BY_EITHER = {
+    "customers": "customers with their cards and payments",
+    "deliveries": "deliveries",
+    "events": "events",
+    "incoming-webhooks": "the list of incoming webhooks",
+    "payment-keys": "payment keys",
+    "refunds": "refunds",
+    "resend-jobs": "resend jobs",
+    "users": "the account's webhook secret",
+    "webhook-endpoints": "webhook endpoints with their secrets",
+}
+"""What the page calls the routes that key or token opens, by the first word of their paths."""
 
 each_section = pytest.mark.parametrize("part", SECTIONS, ids=str)
 
@@ -75,6 +90,21 @@ def test_the_credentials_are_those_of_the_role_table(part: RouteSection) -> None
         assert part.roles == ", ".join(needed.roles)
 
 
+def test_all_that_key_or_token_opens_is_named_with_the_credentials_and_with_the_roles() -> None:
+    part = section(read("api_documentation.md"), "### Authentication and roles")
+    (paragraph,) = [one for one in part.split("\n\n") if one.startswith("Either API key or token opens")]
+    table = {row[0]: row[-1] for row in rows(part)}
+    either = {path.split("/")[3]: access for (_, path), access in ROLE_TABLE.items() if access.needs is Needs.EITHER}
+
+    assert either.keys() == OPENED_BY_EITHER.keys()
+    for name, access in either.items():
+        told = OPENED_BY_EITHER[name]
+        assert told in paragraph.replace("\n", " ")
+        assert told in table["`merchant`" if access.roles == MERCHANTS else "`user`"]
+    for credential in ("Access token (a JWT, from login)", "API key (from register)"):
+        assert "all that either opens" in table[credential]
+
+
 @each_section
 def test_the_fields_are_those_of_the_application(part: RouteSection) -> None:
     found = route(part)
@@ -87,6 +117,19 @@ def test_the_fields_are_those_of_the_application(part: RouteSection) -> None:
             accepted |= {field.alias or name for name, field in model.model_fields.items()}
 
     assert part.fields == accepted
+
+
+@each_section
+def test_a_body_that_may_be_left_out_is_said_to_be_absent_null_or_empty(part: RouteSection) -> None:
+    body = route(part).body_field
+    optional = body is not None and not body.field_info.is_required()
+    said = "The body may be absent, `null` or `{}`." in section(read("api_documentation.md"), f"### `{part}`")
+
+    assert said == optional
+    if optional:
+        assert body is not None
+        for sent in (None, {}):
+            TypeAdapter[Any](body.field_info.annotation).validate_python(sent)
 
 
 @each_section
@@ -120,6 +163,12 @@ def test_the_sample_answer_has_the_fields_of_its_model(part: RouteSection) -> No
     # By alias only, and strictly: a sample may have no field that the model lacks, nor the other way round.
     again = model.model_validate(part.answer.json).model_dump(mode="json", by_alias=True)
     assert shape(again) == shape(part.answer.json)
+
+
+@each_section
+def test_the_sample_answer_shows_that_no_cache_may_keep_a_secret(part: RouteSection) -> None:
+    if getattr(route(part).response_model, "shows_a_secret", False):
+        assert part.answer.headers["Cache-Control"] == "no-store"
 
 
 @each_section

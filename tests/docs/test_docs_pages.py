@@ -12,7 +12,9 @@ from pydantic import TypeAdapter
 from main import app  # noqa: TID251 - the application itself is what is described
 from routers.roles import ROLE_TABLE, Needs
 from routers.route import PspRoute
-from schemas.events import EVENT_TYPES, event_model
+from schemas.event_types import EVENT_TYPES
+from schemas.events import event_model
+from tests.docs.markdown import code, read, rows, section
 from tests.factories import PASSWORD, Psp
 
 DOCUMENT = app.openapi()
@@ -208,6 +210,33 @@ def test_the_outgoing_webhooks_are_described() -> None:
         assert {body["properties"][name]["const"] for name in ("event", "type")} == {event}
         example = webhook["post"]["requestBody"]["content"]["application/json"]["example"]
         assert event_model(event).model_validate(example).type == event
+
+
+def test_whoever_names_event_types_finds_all_of_them_listed() -> None:
+    kinds = {f"{event.partition('.')[0]}.*" for event in EVENT_TYPES}
+    schemas = DOCUMENT["components"]["schemas"]
+    listed = [
+        resolved(schemas[model]["properties"][field])["items"]
+        for model, field in (
+            ("WebhookEndpointRequest", "events"),
+            ("WebhookEndpointPatch", "events"),
+            ("ResendJobRequest", "types"),
+        )
+    ]
+
+    for items in listed:
+        assert set(items["enum"]) == EVENT_TYPES.keys() | kinds | {"*"}
+
+
+def test_an_outgoing_webhooks_headers_are_those_of_the_documentation() -> None:
+    documented = {code(row[0]) for row in rows(section(read("api_documentation.md"), "## Outgoing webhooks"))}
+    for event, webhook in DOCUMENT["webhooks"].items():
+        headers = {one["name"]: one for one in webhook["post"]["parameters"]}
+        assert list(headers) == ["webhook-id", "webhook-timestamp", "webhook-signature", "X-Signature"], event
+        assert headers.keys() <= documented
+        for one in headers.values():
+            assert (one["in"], one["required"], bool(one["description"])) == ("header", True, True)
+            assert one["schema"]["type"] == "string"
 
 
 def test_the_authorize_button_logs_in(psp: Psp) -> None:

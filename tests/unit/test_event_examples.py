@@ -3,7 +3,8 @@
 import pytest
 
 from schemas.event_examples import EVENT_EXAMPLES
-from schemas.events import EVENT_TYPES, EventOut, event_model, matching_types
+from schemas.event_types import EVENT_TYPES, matching_types
+from schemas.events import EventOut, event_model
 
 
 @pytest.mark.parametrize("event_type", EVENT_TYPES)
@@ -34,5 +35,5 @@ def test_a_pattern_stands_for_one_type_a_kind_or_all() -> None:
 
 @pytest.mark.parametrize("pattern", ["", ".", "*.*", ".*", "payment", "payment.", "payment.com*", "Payment.*", "$ne"])
 def test_a_pattern_that_stands_for_none_is_refused(pattern: str) -> None:
-    with pytest.raises(ValueError, match="no event type"):
+    with pytest.raises(ValueError, match=r"no event type.*/docs lists"):
         matching_types(pattern)

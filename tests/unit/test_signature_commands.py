@@ -41,7 +41,7 @@ def test_sign_prints_a_curl_for_a_shell() -> None:
     result = run("sign", BODY, "--id", "evt_7", "--timestamp", "1700000000", "--url", "http://localhost/a?b=c&d")
 
     words = [word for word in shlex.split(result.stdout) if word != "\n"]
-    assert words[:4] == ["curl", "-sS", "-i", "http://localhost/a?b=c&d"]
+    assert words[:5] == ["curl", "-sS", "-i", "-g", "http://localhost/a?b=c&d"]
     assert words[-2:] == ["--data-raw", BODY]
     assert {"webhook-id: evt_7", "webhook-timestamp: 1700000000", "Content-Type: application/json"} <= set(words)
     assert SECRET not in result.stdout
@@ -57,6 +57,15 @@ def test_a_message_is_new_and_of_now_unless_told_otherwise() -> None:
     assert re.fullmatch(r"evt_\w{26}", first["webhook-id"])
     assert first["webhook-id"] != second["webhook-id"]
     assert before_s <= int(first["webhook-timestamp"]) <= time.time()
+
+
+def test_a_url_is_sent_to_as_it_is_and_stands_for_no_others() -> None:
+    url = "http://127.0.0.1:4242/a{b,c}[1-2]"
+
+    words = shlex.split(signed(BODY, "--url", url)["curl"])
+
+    # Without it curl reads braces and brackets as several URLs.
+    assert "-g" in words[: words.index(url)]
 
 
 def test_a_file_is_signed_as_its_bytes_are_and_sent_by_its_name(tmp_path: Path) -> None:
