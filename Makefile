@@ -12,9 +12,11 @@ run: $(VENV)/.installed
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest
 
-# What `make test` tries a little of, in full, and what is too long for it: PROOF_SEED=n repeats what was drawn.
+# What `make test` tries a little of, in full, and what is too long for it: PROOF_SEED=n repeats what was drawn. The kill
+# test comes by itself, since it keeps the whole machine busy.
 prove: $(VENV)/.installed-dev
-	PROOF=full $(BIN)/python -m pytest -m "long or scaled"
+	PROOF=full $(BIN)/python -m pytest -m "long or scaled" --ignore=tests/system/test_chaos.py
+	$(BIN)/python -m pytest -n0 -m long tests/system/test_chaos.py
 
 # The kill test alone, twenty minutes of it and with its progress. CHAOS_KILLS, CHAOS_KILL_EVERY_S (on average) and
 # CHAOS_CHARGES_PER_S change how long and how hard; PROOF_SEED repeats which receiver does what, and the kills.

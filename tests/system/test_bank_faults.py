@@ -30,7 +30,7 @@ PAN = {scenario.id: scenario.pan for scenario in SCENARIOS}
 PAYMENTS, KILLS = 300, 4
 LOST = 0.1
 """The share of operations whose answer is lost, and of requests that are never answered."""
-PATIENCE_S = 180
+PATIENCE_S = 400
 
 
 class LossyLine:

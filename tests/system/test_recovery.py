@@ -52,8 +52,8 @@ def mongod_pid(data_dir: Path) -> int:
     "victims",
     [
         pytest.param(["server"], marks=pytest.mark.long),
-        pytest.param(["mongod"], marks=pytest.mark.long),
-        ["server", "mongod"],
+        ["mongod"],
+        pytest.param(["server", "mongod"], marks=pytest.mark.long),
     ],
     ids="+".join,
 )
