@@ -24,7 +24,7 @@ PUBLISHING = (
     "repositories.outbox:Outbox.mark_published",
 )
 SENDING = (
-    "repositories.deliveries:DeliveryRepository.first_due",
+    "repositories.deliveries:DeliveryRepository.find_due",
     "repositories.deliveries:DeliveryRepository.lease",
     "repositories.events:EventRepository.bodies",
     "services.webhook_sender:WebhookSender.post",
@@ -52,8 +52,7 @@ def around(*methods: str) -> list[CrashPoint]:
 
 POINTS = around(*PUBLISHING, *SENDING, *PROCESSING, *INCOMING)
 SENT_UNRECORDED = {CrashPoint(SENDING[3], True), CrashPoint(SENDING[4], False)}
-# (What a hint told of may be sent before the first sweep is over.)
-NOTHING_SENT = {CrashPoint(SENDING[0], False), *around(*SENDING[1:3]), CrashPoint(SENDING[3], False)}
+NOTHING_SENT = {*around(*SENDING[:3]), CrashPoint(SENDING[3], False)}
 ROUNDS = scaled([CrashPoint(SENDING[3], True)], POINTS * 3)
 LANES = scaled(1, 6)
 Record = Callable[[str, object], None]
