@@ -32,11 +32,16 @@ async def connected(settings: Settings) -> AsyncIterator[Database]:
             await create_indexes(database)
             await keep_for(database, settings.retention_days)
         except DriverError as error:
-            raise ConfigurationError(
-                f"MongoDB does not answer as it should ({_first_line(error)}): check MONGODB_URI, or leave it unset to "
-                "use the embedded MongoDB."
-            ) from None
+            raise no_answer(error) from None
         yield database
+
+
+def no_answer(error: DriverError) -> ConfigurationError:
+    """What whoever starts a process reads when MongoDB cannot be reached, or goes away while it starts."""
+    return ConfigurationError(
+        f"MongoDB does not answer as it should ({_first_line(error)}): check MONGODB_URI, or leave it unset to use the "
+        "embedded MongoDB."
+    )
 
 
 def _first_line(error: Exception) -> str:

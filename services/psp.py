@@ -8,14 +8,14 @@ from datetime import datetime, timedelta
 from core import clock
 from core.config import Settings
 from core.crypto import Sealer
-from core.database import Database
+from core.database import Database, DriverError
 from core.security import PasswordHasher, TokenSigner
 from repositories import keyring
 from repositories.accounts import AccountRepository
 from repositories.audit import AuditRepository
 from repositories.card_tokens import CardTokenRepository
 from repositories.cards import CardRepository
-from repositories.connection import connected
+from repositories.connection import connected, no_answer
 from repositories.customers import CustomerRepository
 from repositories.deliveries import DeliveryRepository
 from repositories.delivery_log import DeliveryLogRepository
@@ -97,83 +97,90 @@ async def open_psp(settings: Settings, *, is_worker: bool) -> AsyncIterator[Psp]
     `is_worker` says whether this process works itself, or hints to those that do. Raises ConfigurationError.
     """
     async with AsyncExitStack() as stack:
-        database = await stack.enter_async_context(connected(settings))
-        sealer = Sealer(settings.secrets.encryption_keys)
-        hash_key = await keyring.hash_key(database, sealer)
-        hasher = PasswordHasher(settings.password_hash_cost)
-        stack.callback(hasher.close)
-        sender = WebhookSender(allow_private_networks=settings.webhook_allow_private_networks)
-        stack.push_async_callback(sender.close)
-        signals = Signals(SignalRepository(database), tell_others=not is_worker)
-        stack.push_async_callback(signals.close)
+        try:
+            psp = await _put_together(stack, settings, is_worker=is_worker)
+        except DriverError as error:
+            raise no_answer(error) from None
+        yield psp
 
-        account_rows, payment_rows = AccountRepository(database), PaymentRepository(database)
-        customer_rows = CustomerRepository(database)
-        delivery_rows, event_rows = DeliveryRepository(database), EventRepository(database)
-        log_rows, resent_rows = DeliveryLogRepository(database), ResentDeliveryRepository(database)
-        signer = TokenSigner(settings.secrets.jwt_key, timedelta(minutes=settings.access_token_minutes))
-        api_keys = ApiKeys(account_rows, hash_key)
-        bank = await stack.enter_async_context(open_bank(settings, database, hash_key))
-        account_secrets, audit = AccountSecrets(sealer), Audit(AuditRepository(database))
-        vault, challenges = CardVault(sealer, hash_key), Challenges(hash_key)
-        card_rows = CardRepository(database)
-        customers = Customers(database, customer_rows, card_rows, signals, hash_key)
-        cards = Cards(database, vault, CardTokenRepository(database), card_rows, customers, hash_key)
-        funding = Funding(vault, cards, customers, challenges)
-        changes = PaymentChanges(payment_rows, signals, hash_key)
-        refund_rows, endpoint_rows = RefundRepository(database), WebhookEndpointRepository(database)
-        yield Psp(
-            settings=settings,
-            database=database,
-            started_at=clock.now(),
-            signals=signals,
-            accounts=Accounts(database, account_rows, api_keys, hasher, account_secrets, audit),
-            api_keys=api_keys,
-            sessions=Sessions(account_rows, SessionRepository(database), hasher, signer, hash_key),
-            charging=Charging(payment_rows, funding, signals, hash_key, settings.processing_delay_seconds),
-            payments=Payments(payment_rows, changes, challenges),
-            refunds=Refunds(payment_rows, refund_rows, changes),
-            cards=cards,
-            payment_keys=PaymentKeys(PaymentKeyRepository(database), account_rows, payment_rows, hash_key),
-            customers=customers,
-            webhook_endpoints=WebhookEndpoints(
-                database, endpoint_rows, delivery_rows, EndpointSecrets(sealer), audit, signals
-            ),
-            deliveries=Deliveries(log_rows, endpoint_rows),
-            resends=Resends(resent_rows, log_rows, event_rows, endpoint_rows, signals, hash_key),
-            resend_jobs=ResendJobs(
-                ResendJobRepository(database),
-                delivery_rows,
-                resent_rows,
-                log_rows,
-                event_rows,
-                endpoint_rows,
-                signals,
-                hash_key,
-            ),
-            events=Events(event_rows),
-            incoming_webhooks=IncomingWebhooks(
-                IncomingWebhookRepository(database), account_rows, signals, account_secrets
-            ),
-            dashboards=Dashboards(account_rows, payment_rows, delivery_rows),
-            processing=Processing(payment_rows, bank, vault, signals),
-            publishing=Publishing(
-                [payment_rows.outbox, customer_rows.outbox, endpoint_rows.outbox],
-                event_rows,
-                refund_rows,
-                delivery_rows,
-                endpoint_rows,
-                signals,
-            ),
-            delivery=Delivery(
-                delivery_rows,
-                event_rows,
-                account_rows,
-                endpoint_rows,
-                EndpointHealth(endpoint_rows, delivery_rows, signals),
-                sender,
-                sealer,
-                settings.webhook_retry_schedule,
-            ),
-            key_rotation=KeyRotation(SealedValueRepository(database), sealer),
-        )
+
+async def _put_together(stack: AsyncExitStack, settings: Settings, *, is_worker: bool) -> Psp:
+    """What is to be closed goes onto the stack."""
+    database = await stack.enter_async_context(connected(settings))
+    sealer = Sealer(settings.secrets.encryption_keys)
+    hash_key = await keyring.hash_key(database, sealer)
+    hasher = PasswordHasher(settings.password_hash_cost)
+    stack.callback(hasher.close)
+    sender = WebhookSender(allow_private_networks=settings.webhook_allow_private_networks)
+    stack.push_async_callback(sender.close)
+    signals = Signals(SignalRepository(database), tell_others=not is_worker)
+    stack.push_async_callback(signals.close)
+
+    account_rows, payment_rows = AccountRepository(database), PaymentRepository(database)
+    customer_rows = CustomerRepository(database)
+    delivery_rows, event_rows = DeliveryRepository(database), EventRepository(database)
+    log_rows, resent_rows = DeliveryLogRepository(database), ResentDeliveryRepository(database)
+    signer = TokenSigner(settings.secrets.jwt_key, timedelta(minutes=settings.access_token_minutes))
+    api_keys = ApiKeys(account_rows, hash_key)
+    bank = await stack.enter_async_context(open_bank(settings, database, hash_key))
+    account_secrets, audit = AccountSecrets(sealer), Audit(AuditRepository(database))
+    vault, challenges = CardVault(sealer, hash_key), Challenges(hash_key)
+    card_rows = CardRepository(database)
+    customers = Customers(database, customer_rows, card_rows, signals, hash_key)
+    cards = Cards(database, vault, CardTokenRepository(database), card_rows, customers, hash_key)
+    funding = Funding(vault, cards, customers, challenges)
+    changes = PaymentChanges(payment_rows, signals, hash_key)
+    refund_rows, endpoint_rows = RefundRepository(database), WebhookEndpointRepository(database)
+    return Psp(
+        settings=settings,
+        database=database,
+        started_at=clock.now(),
+        signals=signals,
+        accounts=Accounts(database, account_rows, api_keys, hasher, account_secrets, audit),
+        api_keys=api_keys,
+        sessions=Sessions(account_rows, SessionRepository(database), hasher, signer, hash_key),
+        charging=Charging(payment_rows, funding, signals, hash_key, settings.processing_delay_seconds),
+        payments=Payments(payment_rows, changes, challenges),
+        refunds=Refunds(payment_rows, refund_rows, changes),
+        cards=cards,
+        payment_keys=PaymentKeys(PaymentKeyRepository(database), account_rows, payment_rows, hash_key),
+        customers=customers,
+        webhook_endpoints=WebhookEndpoints(
+            database, endpoint_rows, delivery_rows, EndpointSecrets(sealer), audit, signals
+        ),
+        deliveries=Deliveries(log_rows, endpoint_rows),
+        resends=Resends(resent_rows, log_rows, event_rows, endpoint_rows, signals, hash_key),
+        resend_jobs=ResendJobs(
+            ResendJobRepository(database),
+            delivery_rows,
+            resent_rows,
+            log_rows,
+            event_rows,
+            endpoint_rows,
+            signals,
+            hash_key,
+        ),
+        events=Events(event_rows),
+        incoming_webhooks=IncomingWebhooks(IncomingWebhookRepository(database), account_rows, signals, account_secrets),
+        dashboards=Dashboards(account_rows, payment_rows, delivery_rows),
+        processing=Processing(payment_rows, bank, vault, signals),
+        publishing=Publishing(
+            [payment_rows.outbox, customer_rows.outbox, endpoint_rows.outbox],
+            event_rows,
+            refund_rows,
+            delivery_rows,
+            endpoint_rows,
+            signals,
+        ),
+        delivery=Delivery(
+            delivery_rows,
+            event_rows,
+            account_rows,
+            endpoint_rows,
+            EndpointHealth(endpoint_rows, delivery_rows, signals),
+            sender,
+            sealer,
+            settings.webhook_retry_schedule,
+        ),
+        key_rotation=KeyRotation(SealedValueRepository(database), sealer),
+    )

@@ -1,6 +1,7 @@
 """Indexes are made at the start, whatever an earlier version has left."""
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pymongo
@@ -8,6 +9,7 @@ import pytest
 
 from core.database import OPERATION_TIMEOUT_S, Database
 from repositories.indexes import INDEXES, create_indexes
+from tests.conftest import running
 
 DATABASE = "indexes"
 
@@ -63,3 +65,19 @@ async def test_an_index_over_a_large_collection_may_take_its_time(mongo_uri: str
         database.close()
         mongo.drop_database(DATABASE)
     assert {index.document["name"] for index in INDEXES["payments"]} <= made.keys()
+
+
+def test_a_process_that_mongodb_leaves_while_it_starts_says_so_in_one_sentence(
+    mongo: pymongo.MongoClient[dict[str, Any]], data_dir: Path, tmp_path: Path
+) -> None:
+    leaving = {"failCommands": ["createIndexes"], "namespace": "leaving.bank_authorisations", "closeConnection": True}
+    mongo.admin.command("configureFailPoint", "failCommand", mode={"times": 2}, data=leaving)
+    log = tmp_path / "worker.log"
+    try:
+        with running(["cli.py", "worker"], log, DATA_DIR=str(data_dir), MONGODB_DB="leaving") as process:
+            assert process.wait(60) == 2
+    finally:
+        mongo.admin.command("configureFailPoint", "failCommand", mode="off")
+        mongo.drop_database("leaving")
+    (line,) = log.read_text().strip().splitlines()
+    assert line.startswith("Error: MongoDB does not answer as it should")
