@@ -1,13 +1,11 @@
 """Customers: making, listing, reading, replacing, changing, deleting."""
 
-import asyncio
-import random
 from collections.abc import Callable
 from typing import Any
 
 from core import clock, ids, json_codec
 from core.database import Database, Session
-from core.errors import Contention, NotFound
+from core.errors import NotFound
 from domain import customers as rules
 from domain.customers import Change, Customer
 from domain.phones import PhoneInvalid, e164
@@ -19,10 +17,9 @@ from repositories.pages import CursorInvalid, Page
 from schemas.customers import CustomerPatch, CustomerQuery, CustomerRequest, customer_view
 from services.caller import Caller
 from services.idempotency import Answer, fingerprint_of, replay
+from services.races import until_won
 from services.signals import Signals
 from services.validation import invalid
-
-_TRIES = 30
 
 
 class Customers:
@@ -110,17 +107,19 @@ class Customers:
             raise invalid(("query", "cursor"), str(error), query.cursor) from None
 
     async def _change(self, caller: Caller, customer_id: str, decide: Callable[[Customer], Change | None]) -> Customer:
-        """Read, decide, write if nobody else wrote meanwhile; a lost race begins again."""
-        for attempt in range(_TRIES):
+        """The customer as it is then. Raises NotFound, Contention."""
+
+        async def turn() -> Customer | None:
             before = await self.get(caller, customer_id)
             change = decide(before)
             if change is None:
                 return before
-            if await self._customers.save(before, change.customer, _event(change)):
-                self._signals.outbox_filled()
-                return change.customer
-            await asyncio.sleep(random.uniform(0, 0.002 * 2 ** min(attempt, 5)))  # noqa: S311 - spreads rivals
-        raise Contention
+            if not await self._customers.save(before, change.customer, _event(change)):
+                return None
+            self._signals.outbox_filled()
+            return change.customer
+
+        return await until_won(turn)
 
 
 def _missing(customer_id: str) -> NotFound:

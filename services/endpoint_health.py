@@ -1,11 +1,10 @@
 """Ends endpoints that want no more: at once after a 410, and once nothing has come through for five days."""
 
-import asyncio
 import logging
-import random
 from datetime import datetime
 
 from core import clock, ids, json_codec
+from core.errors import Contention
 from domain.webhook_endpoints import (
     DISABLED_EVENT,
     DisabledReason,
@@ -18,9 +17,9 @@ from repositories.deliveries import DeadReason, DeliveryRepository
 from repositories.outbox import OutboxEvent
 from repositories.webhook_endpoints import WebhookEndpointRepository
 from schemas.webhook_endpoints import webhook_endpoint_view
+from services.races import until_won
 from services.signals import Signals
 
-_TRIES = 30
 _LOG = logging.getLogger(__name__)
 
 
@@ -54,20 +53,25 @@ class EndpointHealth:
 
     async def _disable(self, endpoint_id: str, reason: DisabledReason) -> None:
         """Once, with its event, however many attempts find the reason at the same time."""
-        for attempt in range(_TRIES):
+
+        async def turn() -> bool | None:
             before = await self._endpoints.latest(endpoint_id)
             if before is None or before.status is EndpointStatus.DISABLED:
-                return
+                return False
             now = clock.now()
             if reason is DisabledReason.FAILING and not failing_too_long(before, now):
-                return  # something has come through meanwhile
+                return False  # something has come through meanwhile
             after = disable(before, reason, now)
             data = json_codec.dumps(webhook_endpoint_view(after))
             event = OutboxEvent(ids.fresh("evt"), DISABLED_EVENT, after.sequence, now, data)
-            if await self._endpoints.save(before, after, event):
-                self._signals.outbox_filled()
-                await self._deliveries.bury_waiting(endpoint_id, DeadReason.ENDPOINT_DISABLED)
-                _LOG.info("%s was disabled: %s", endpoint_id, reason.value)
-                return
-            await asyncio.sleep(random.uniform(0, 0.002 * 2 ** min(attempt, 5)))  # noqa: S311 - spreads rivals
-        _LOG.warning("%s could not be disabled; the next failure tries again", endpoint_id)
+            return await self._endpoints.save(before, after, event) or None
+
+        try:
+            disabled = await until_won(turn)
+        except Contention:
+            _LOG.warning("%s could not be disabled; the next failure tries again", endpoint_id)
+            return
+        if disabled:
+            self._signals.outbox_filled()
+            await self._deliveries.bury_waiting(endpoint_id, DeadReason.ENDPOINT_DISABLED)
+            _LOG.info("%s was disabled: %s", endpoint_id, reason.value)

@@ -1,13 +1,11 @@
 """Changing a payment: read it, let the rules decide, write it if nobody else did; once for each idempotency key."""
 
-import asyncio
-import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
 from core import ids, json_codec
-from core.errors import AmountExceeded, Contention, InvalidState, NotFound
+from core.errors import AmountExceeded, InvalidState, NotFound
 from domain.payments import AmountTooLarge, Change, NotAccepted, Payment, PaymentEvent
 from repositories.claims import Claim
 from repositories.outbox import OutboxEvent
@@ -16,9 +14,8 @@ from schemas.payments import payment_view
 from schemas.refunds import refund_view
 from services.caller import Caller
 from services.idempotency import Answer, fingerprint_of, replay
+from services.races import until_won
 from services.signals import Signals
-
-_TRIES = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +56,8 @@ class PaymentChanges:
 
         Raises what `read` raises, InvalidState, AmountExceeded, ClaimTaken, and Contention after many lost races.
         """
-        for attempt in range(_TRIES):
+
+        async def turn() -> Change | None:
             before = await read()
             try:
                 change = decide(before)
@@ -67,11 +65,12 @@ class PaymentChanges:
                 raise InvalidState(str(error)) from None
             except AmountTooLarge as error:
                 raise AmountExceeded(str(error)) from None
-            if await self._payments.save(Write(before, change.payment, outbox(change), claim(change))):
-                self._ring(change)
-                return change
-            await asyncio.sleep(random.uniform(0, 0.002 * 2 ** min(attempt, 5)))  # noqa: S311 - spreads rivals
-        raise Contention
+            if not await self._payments.save(Write(before, change.payment, outbox(change), claim(change))):
+                return None
+            self._ring(change)
+            return change
+
+        return await until_won(turn)
 
     async def apply_once(
         self, once: Once, read: Read, decide: Decide, *, status: int, shown: Callable[[Change], bytes]

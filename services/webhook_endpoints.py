@@ -1,7 +1,5 @@
 """Webhook endpoints: making, reading, changing, deleting, their secrets, and a test event."""
 
-import asyncio
-import random
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
@@ -32,12 +30,12 @@ from schemas.webhook_endpoints import (
 from services.audit import Actor, Audit
 from services.caller import Caller
 from services.event_targets import Target
+from services.races import until_won
 from services.signals import Signals
 from services.validation import invalid
 from services.webhook_secrets import EndpointSecrets
 
 MAX_ENDPOINTS = 50
-_TRIES = 30
 _STORED_AS = {"retry_schedule": "retry_schedule_s", "timeout": "timeout_s"}
 
 
@@ -149,31 +147,31 @@ class WebhookEndpoints:
     async def send_test(self, caller: Caller, endpoint_id: str) -> WebhookTestOut:
         """Send the endpoint a `webhook.test` event. Raises NotFound, Contention, InvalidState for a disabled one."""
         event_id = ids.fresh("evt")
-        for attempt in range(_TRIES):
+
+        async def turn() -> WebhookTestOut | None:
             before = await self._find(caller, endpoint_id)
             if before.status is EndpointStatus.DISABLED:
                 raise InvalidState(f"Webhook endpoint '{endpoint_id}' is disabled.")
             after = replace(before, sequence=before.sequence + 1, version=before.version + 1)
             data = json_codec.dumps(webhook_endpoint_view(after))
             event = OutboxEvent(event_id, TEST_EVENT, after.sequence, clock.now(), data)
-            if await self._endpoints.save(before, after, event):
-                self._signals.outbox_filled()
-                delivery_id = Target(before.url, endpoint_id).delivery_id(event_id)
-                return WebhookTestOut(event_id=event_id, delivery_id=delivery_id)
-            await _let_rivals_pass(attempt)
-        raise Contention
+            if not await self._endpoints.save(before, after, event):
+                return None
+            self._signals.outbox_filled()
+            delivery_id = Target(before.url, endpoint_id).delivery_id(event_id)
+            return WebhookTestOut(event_id=event_id, delivery_id=delivery_id)
+
+        return await until_won(turn)
 
     async def _change(
         self, caller: Caller, endpoint_id: str, decide: Callable[[WebhookEndpoint, datetime], WebhookEndpoint]
     ) -> WebhookEndpoint:
-        """Read, decide, write if nobody else wrote meanwhile; a lost race begins again."""
-        for attempt in range(_TRIES):
+        async def turn() -> WebhookEndpoint | None:
             before = await self._find(caller, endpoint_id)
             after = decide(before, clock.now())
-            if after == before or await self._endpoints.save(before, after):
-                return after
-            await _let_rivals_pass(attempt)
-        raise Contention
+            return after if after == before or await self._endpoints.save(before, after) else None
+
+        return await until_won(turn)
 
     async def _find(self, caller: Caller, endpoint_id: str, session: Session | None = None) -> WebhookEndpoint:
         endpoint = await self._endpoints.get(caller.account_id, endpoint_id, session)
@@ -210,7 +208,3 @@ def _changed(endpoint: WebhookEndpoint, now: datetime, **fields: Any) -> Webhook
     """The endpoint with these fields; itself where it has them already."""
     changed = replace(endpoint, **fields)
     return endpoint if changed == endpoint else replace(changed, updated_at=now, version=endpoint.version + 1)
-
-
-async def _let_rivals_pass(attempt: int) -> None:
-    await asyncio.sleep(random.uniform(0, 0.002 * 2 ** min(attempt, 5)))  # noqa: S311 - spreads rivals
