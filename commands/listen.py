@@ -130,7 +130,7 @@ async def _follow(feed: EventFeed, printer: Printer) -> None:
 def _tell(event: Event, reply: Reply | None) -> None:
     line = f"{event.occurred_at.astimezone():%H:%M:%S}  {event.type:<{_WIDTH}}  {event.id}"
     if reply is not None:
-        answer = reply.error if reply.status is None else str(reply.status)
+        answer = " ".join(str(one) for one in (reply.status, reply.error) if one is not None)
         colour = typer.colors.GREEN if reply.success else typer.colors.RED
         line += f"  {typer.style(answer, fg=colour)} in {reply.duration_ms} ms"
     typer.echo(line)
