@@ -29,7 +29,7 @@ def after_s(retry_after: str, now: datetime) -> float | None:
         return min(float(text[:10]), MAX_RETRY_AFTER_S)
     try:
         moment = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)

@@ -5,12 +5,16 @@ stream would make MongoDB look at every write of the database to find these: it 
 """
 
 from collections.abc import AsyncIterator
+from typing import cast
 
 from core.database import CursorType, Database
 
 COLLECTION = "signals"
 SIZE_BYTES = 16 * 1024
 """Hundreds of hints. A worker that is further behind than that begins anew."""
+
+_LONGEST_WAIT_MS = 3000
+"""Below the time limit of an operation; longer would only mean fewer of them."""
 
 
 class SignalRepository:
@@ -25,6 +29,7 @@ class SignalRepository:
     async def watch(self) -> AsyncIterator[None]:
         """Yields whenever a signal came, until the connection fails. What came earlier counts, too."""
         await self.send()  # at the end of an empty collection MongoDB lets nobody wait
-        newest = self._signals.find({}, cursor_type=CursorType.TAILABLE_AWAIT).max_await_time_ms(1000)
-        async for _ in newest:
-            yield
+        newest = self._signals.find({}, cursor_type=CursorType.TAILABLE_AWAIT).max_await_time_ms(_LONGEST_WAIT_MS)
+        while cast(bool, newest.alive):  # the iteration pauses whenever nothing has come for that long
+            async for _ in newest:
+                yield

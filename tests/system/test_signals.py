@@ -9,6 +9,24 @@ from repositories.signals import SignalRepository
 from services.signals import Signals
 
 
+async def test_a_worker_still_listens_after_a_long_silence(mongo_uri: str) -> None:
+    database = Database(mongo_uri, "silence_test")
+    await create_indexes(database)
+    worker = Signals(SignalRepository(database), tell_others=False)
+    listening = asyncio.create_task(worker.listen())
+    try:
+        await asyncio.wait({listening}, timeout=8)
+        assert not listening.done()
+        worker.outbox.clear()
+        await SignalRepository(database).send()
+        await worker.outbox.wait()
+    finally:
+        listening.cancel()
+        await asyncio.wait({listening})
+        await database.drop()
+        database.close()
+
+
 async def test_a_process_without_workers_rings_the_bells_of_those_that_have_them(mongo_uri: str) -> None:
     database = Database(mongo_uri, "signals_test")
     await create_indexes(database)

@@ -28,6 +28,11 @@ NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
         ("soon", None),
         ("nan", None),
         ("Sat, 99 Nov 2026 12:01:00 GMT", None),
+        ("Mon, 01 Jan 2026 00:00:00 +9999999999999999999999999", None),
+        ("Mon, 01 Jan 99999999999999999999 00:00:00 GMT", None),
+        ("Mon, 01 Jan 2026 99999999999:00:00 GMT", None),
+        ("Mon, 01 Jan 0001 00:00:00 +2359", 0),
+        ("Fri, 31 Dec 9999 23:59:59 -2359", 43_200),
     ],
 )
 def test_a_receiver_may_ask_for_up_to_twelve_hours(header: str, asked_s: float | None) -> None:
