@@ -69,20 +69,18 @@ class NewDelivery:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """What was due and free when it was looked for."""
+    """What was due and free when it was looked for. All of it stays as it is until somebody leases it."""
 
-    id: str
-    event_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class LeasedDelivery:
     id: str
     event_id: str
     owner_id: str
     target: str
     url: str
     failures: int
+
+
+@dataclass(frozen=True, slots=True)
+class LeasedDelivery(Candidate):
     token: str
 
 
@@ -104,8 +102,7 @@ _RECORDED_AT_ONCE = 100
 """An outcome has less than 64 KiB (16 of headers either way, 16 of the answer), and an update at most 16 MiB."""
 _LOOKED_AT_TOGETHER = 100
 """MongoDB merges the scans of so many targets; of more than 200 it would sort all that waits."""
-_CANDIDATE_FIELDS = {"target": 1, "event_id": 1}
-_LEASED_FIELDS = dict.fromkeys(("event_id", "owner_id", "target", "url", "failures", "lease_token"), 1)
+_CANDIDATE_FIELDS = dict.fromkeys(("event_id", "owner_id", "target", "url", "failures"), 1)
 
 
 class DeliveryRepository:
@@ -146,7 +143,7 @@ class DeliveryRepository:
             rows = self._deliveries.find(wanted, _CANDIDATE_FIELDS, batch_size=limit).sort("due_at", 1).limit(limit)
             found: dict[str, list[Candidate]] = {target: [] for target in some}
             for row in (seen := await rows.to_list(None)):
-                found[row["target"]].append(Candidate(row["_id"], row["event_id"]))
+                found[row["target"]].append(_candidate(row))
             chosen |= {target: candidates[: room[target]] for target, candidates in found.items()}
             for target, candidates in found.items():
                 if len(seen) < limit or len(candidates) >= room[target]:
@@ -160,25 +157,15 @@ class DeliveryRepository:
         pipeline = [*first, *({"$unionWith": {"coll": "deliveries", "pipeline": other}} for other in others)]
         found: dict[str, list[Candidate]] = {target: [] for target in room}
         for row in await self._deliveries.aggregate(pipeline).to_list(None):
-            found[row["target"]].append(Candidate(row["_id"], row["event_id"]))
+            found[row["target"]].append(_candidate(row))
         return found
 
     async def lease(self, candidates: Sequence[Candidate], now: datetime, *, lease_s: int) -> list[LeasedDelivery]:
         """Lease those that are still due and free; what comes back is ours."""
         due: Document = {**_PENDING, "due_at": {"$lte": now}}
-        ids = [candidate.id for candidate in candidates]
-        return [
-            LeasedDelivery(
-                row["_id"],
-                row["event_id"],
-                row["owner_id"],
-                row["target"],
-                row["url"],
-                row["failures"],
-                row["lease_token"],
-            )
-            for row in await leases.take(self._deliveries, ids, due, lease_s, _LEASED_FIELDS)
-        ]
+        by_id = {candidate.id: candidate for candidate in candidates}
+        token, ids = await leases.take_ids(self._deliveries, list(by_id), due, lease_s)
+        return [_leased(by_id[one], token) for one in ids]
 
     async def record(self, outcome: Outcome) -> None:
         """Write what became of an attempt, while its lease's token stands. Shares its round trip with others."""
@@ -287,7 +274,7 @@ def new_document(one: NewDelivery) -> Document:
 
 def _heads(target: str, now: datetime, count: int) -> Pipeline:
     """The first of each stream, where that is due and free. (A DISTINCT_SCAN: one step for each stream.)"""
-    first = {name: {"$first": f"${name}"} for name in ("due_at", "lease_until", "event_id")}
+    first = {name: {"$first": f"${name}"} for name in ("due_at", "lease_until", *_CANDIDATE_FIELDS)}
     return [
         {"$match": {**_PENDING, "target": target}},
         {"$sort": {"state": 1, "target": 1, "stream_id": 1, "sequence": 1}},
@@ -295,8 +282,16 @@ def _heads(target: str, now: datetime, count: int) -> Pipeline:
         {"$match": {"due_at": {"$lte": now}, **leases.FREE}},
         {"$sort": {"due_at": 1}},
         {"$limit": count},
-        {"$project": {"_id": "$head", "event_id": 1, "target": {"$literal": target}}},
+        {"$set": {"_id": "$head"}},
     ]
+
+
+def _candidate(row: Document) -> Candidate:
+    return Candidate(row["_id"], row["event_id"], row["owner_id"], row["target"], row["url"], row["failures"])
+
+
+def _leased(one: Candidate, token: str) -> LeasedDelivery:
+    return LeasedDelivery(one.id, one.event_id, one.owner_id, one.target, one.url, one.failures, token)
 
 
 def buried(reason: DeadReason) -> Document:

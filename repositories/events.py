@@ -24,6 +24,10 @@ class EventRecord:
     created_at: datetime
     body: bytes
 
+    @property
+    def head(self) -> "EventHead":
+        return EventHead(self.id, self.type, self.owner_id, self.stream_id, self.sequence, self.created_at)
+
 
 @dataclass(frozen=True, slots=True)
 class EventFilter:

@@ -1,11 +1,12 @@
 """Leased work: whoever claims a row holds it until its lease ends on the server's clock, and then anybody may.
 
-A claim is three round trips for a whole batch: find candidates, take those that are still free, read what was taken.
+A claim is three round trips for a whole batch: find candidates, take those that are still free, read what was taken
+(where nobody changes the rows but under a lease, reading them first is enough).
 What is done under a lease is written on condition that the lease's token is still on the row.
 """
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from core.database import Collection, Document, UpdateOne
 
@@ -31,22 +32,32 @@ async def release(collection: Collection, leased: Sequence[tuple[str, str]]) -> 
 
 
 async def take(
-    collection: Collection,
-    candidate_ids: list[str],
-    still_wanted: Document,
-    lease_s: int,
-    fields: Mapping[str, int] | None = None,
+    collection: Collection, candidate_ids: list[str], still_wanted: Document, lease_s: int
 ) -> list[Document]:
-    """Lease those of the candidates that are still free and wanted; return only what is now ours, with these fields."""
-    if not candidate_ids:
+    """Lease those of the candidates that are still free and wanted; return only what is now ours, as it is now."""
+    token, ids = await take_ids(collection, candidate_ids, still_wanted, lease_s)
+    if not ids:
         return []
+    return await collection.find({"_id": {"$in": ids}, "lease_token": token}).to_list(None)
+
+
+async def take_ids(
+    collection: Collection, candidate_ids: list[str], still_wanted: Document, lease_s: int
+) -> tuple[str, list[str]]:
+    """The same, without reading what was leased: the lease's token, and which of the candidates are ours.
+
+    One round trip where nobody else was after them.
+    """
     token = secrets.token_hex(12)
+    if not candidate_ids:
+        return token, []
     until = {"$dateAdd": {"startDate": "$$NOW", "unit": "second", "amount": lease_s}}
     taken = await collection.update_many(
         {"_id": {"$in": candidate_ids}, **still_wanted, **FREE},
         [{"$set": {"lease_token": token, "lease_until": until}}],
     )
-    if taken.modified_count == 0:
-        return []
+    if taken.modified_count in (0, len(candidate_ids)):
+        return token, candidate_ids[: taken.modified_count]
     ours = {"_id": {"$in": candidate_ids}, "lease_token": token}
-    return await collection.find(ours, fields, batch_size=len(candidate_ids)).to_list(None)
+    rows = collection.find(ours, {"_id": 1}, batch_size=max(taken.modified_count, 2))
+    return token, [row["_id"] for row in await rows.to_list(None)]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from repositories.deliveries import DeliveryRepository, NewDelivery
-from repositories.events import EventHead, EventRecord, EventRepository
+from repositories.events import EventRecord, EventRepository
 from repositories.outbox import Outbox, OutboxEvent, Unpublished
 from repositories.refunds import RefundRepository, RefundSeen
 from repositories.webhook_endpoints import Subscription, WebhookEndpointRepository
@@ -58,19 +58,17 @@ class Publishing:
         Every id is the same on a second try, so whoever dies in between, or does the same at the same time, does no
         harm.
         """
-        subscriptions = await self._subscriptions(batch)
-        made = [
-            publication
-            for one in batch
-            if (publication := _publication(one, subscriptions.get(one.owner_id, ()))) is not None
-        ]
-        await self._events.insert_missing([event for publication in made for event in publication.events])
-        await self._refunds.project([refund for publication in made for refund in publication.refunds])
-        if deliveries := [delivery for publication in made for delivery in publication.deliveries]:
+        readable = [read for one in batch if (read := _read(one)) is not None]
+        events = [event for one in readable for event in one.events]
+        subscriptions, _ = await asyncio.gather(self._subscriptions(batch), self._events.insert_missing(events))
+        await self._refunds.project([refund for one in readable for refund in one.refunds])
+        deliveries = [made for one in readable for made in one.to_own_url]
+        deliveries += [made for event in events for made in _to_endpoints(event, subscriptions.get(event.owner_id, ()))]
+        if deliveries:
             await self._deliveries.insert_missing(deliveries)
             self._signals.deliveries_due(delivery.target for delivery in deliveries)
-        await outbox.mark_published([publication.source for publication in made])
-        return len(made)
+        await outbox.mark_published([one.source for one in readable])
+        return len(readable)
 
     async def _subscriptions(self, batch: Sequence[Unpublished]) -> dict[str, list[Subscription]]:
         """By account: who is subscribed is judged now, and not when something happened."""
@@ -81,19 +79,21 @@ class Publishing:
 
 
 @dataclass(frozen=True, slots=True)
-class _Publication:
+class _Readable:
+    """What an outbox becomes, but for what depends on who is subscribed."""
+
     source: Unpublished
     events: list[EventRecord]
     refunds: list[RefundSeen]
-    deliveries: list[NewDelivery]
+    to_own_url: list[NewDelivery]
 
 
-def _publication(one: Unpublished, subscriptions: Sequence[Subscription]) -> _Publication | None:
+def _read(one: Unpublished) -> _Readable | None:
     """What an outbox becomes; None where it cannot be read, which must keep nobody else's from being published."""
     try:
-        deliveries = [made for event in one.events for made in _deliveries(one, event, subscriptions)]
+        events = [_record(one, event) for event in one.events]
         refunds = [_refund(one, event) for event in one.events if event.type.startswith("refund.")]
-        return _Publication(one, [_record(one, event) for event in one.events], refunds, deliveries)
+        return _Readable(one, events, refunds, [made for event in events for made in _to_own_url(one, event)])
     except Exception:
         _LOG.exception("the outbox of %s cannot be published and is left as it is", one.stream_id)
         return None
@@ -117,8 +117,12 @@ def _refund(one: Unpublished, event: OutboxEvent) -> RefundSeen:
     return RefundSeen(event.object_id, one.owner_id, event.sequence, event.data)
 
 
-def _deliveries(one: Unpublished, event: OutboxEvent, subscriptions: Sequence[Subscription]) -> list[NewDelivery]:
-    """One for each endpoint that wants the event, and one for the payment's own URL."""
-    head = EventHead(event.id, event.type, one.owner_id, one.stream_id, event.sequence, event.occurred_at)
-    own = [Target(one.webhook_url)] if one.webhook_url else []
-    return [new_delivery(head, target, event.occurred_at) for target in [*subscribed(head, subscriptions), *own]]
+def _to_own_url(one: Unpublished, event: EventRecord) -> list[NewDelivery]:
+    if not one.webhook_url:
+        return []
+    return [new_delivery(event.head, Target(one.webhook_url), event.created_at)]
+
+
+def _to_endpoints(event: EventRecord, subscriptions: Sequence[Subscription]) -> list[NewDelivery]:
+    """One for each that wants the event."""
+    return [new_delivery(event.head, target, event.created_at) for target in subscribed(event.head, subscriptions)]
