@@ -215,11 +215,13 @@ async def insert_each(collection: Collection, documents: Sequence[Document]) -> 
     return [True] * len(documents)
 
 
-async def insert_missing(collection: Collection, documents: Sequence[Document]) -> None:
-    """Insert those whose `_id` is not there yet. Doing it twice is harmless."""
-    for result in await insert_each(collection, documents):
+async def insert_missing(collection: Collection, documents: Sequence[Document]) -> list[bool]:
+    """Insert those whose `_id` is not there yet; for each whether it was missing. Doing it twice is harmless."""
+    results = await insert_each(collection, documents)
+    for result in results:
         if isinstance(result, Exception) and not isinstance(result, DuplicateKey):
             raise result
+    return [not isinstance(result, DuplicateKey) for result in results]
 
 
 def _by_document(error: BulkWriteError, count: int) -> list[bool | Exception]:

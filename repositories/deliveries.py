@@ -110,9 +110,9 @@ class DeliveryRepository:
         self._deliveries = database["deliveries"]
         self._record = Coalescer(self._record_batch, max_batch=_RECORDED_AT_ONCE)
 
-    async def insert_missing(self, deliveries: Sequence[NewDelivery]) -> None:
-        """Insert those that are not there yet."""
-        await insert_missing(self._deliveries, [new_document(one) for one in deliveries])
+    async def insert_missing(self, deliveries: Sequence[NewDelivery]) -> list[bool]:
+        """Insert those that are not there yet; for each whether it was missing."""
+        return await insert_missing(self._deliveries, [new_document(one) for one in deliveries])
 
     async def first_due(self) -> dict[str, datetime]:
         """By target that something waits for: when the first of it is due, read from the index alone.

@@ -41,6 +41,10 @@ class Outbox:
     def __init__(self, collection: Collection):
         self._collection = collection
 
+    @property
+    def name(self) -> str:
+        return str(self._collection.name)
+
     async def anything_waits(self, *others: "Outbox") -> bool:
         """Whether this one or one of the others has events that wait. One look at all of them: a look at each would be
         most of what an idle worker asks the database."""

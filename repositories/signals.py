@@ -1,20 +1,33 @@
-"""Hints between processes: "there is new work". Never the truth, which is in the work's own collection.
+"""Hints between processes: "there is new work of this kind". Never the truth, which is in the work's own collection.
 
 An API process without a worker inserts a tiny document into a capped collection, and workers wait at its end. A change
 stream would make MongoDB look at every write of the database to find these: it took a tenth of what a payment costs.
 """
 
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from typing import cast
 
-from core.database import CursorType, Database
+from core.database import CursorType, Database, Document
 
 COLLECTION = "signals"
-SIZE_BYTES = 16 * 1024
+SIZE_BYTES = 64 * 1024
 """Hundreds of hints. A worker that is further behind than that begins anew."""
 
 _LONGEST_WAIT_MS = 3000
 """Below the time limit of an operation; longer would only mean fewer of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hint:
+    """Where new work is."""
+
+    outboxes: frozenset[str] = frozenset()
+    """By their collections' names."""
+    payments_due: bool = False
+
+    def and_also(self, other: "Hint") -> "Hint":
+        return Hint(self.outboxes | other.outboxes, self.payments_due or other.payments_due)
 
 
 class SignalRepository:
@@ -23,13 +36,18 @@ class SignalRepository:
         # A hint that is lost costs a second, so nobody waits for its acknowledgement.
         self._unacknowledged = database.unacknowledged(COLLECTION)
 
-    async def send(self) -> None:
-        await self._unacknowledged.insert_one({})
+    async def send(self, hint: Hint) -> None:
+        await self._unacknowledged.insert_one({"outboxes": list(hint.outboxes), "payments_due": hint.payments_due})
 
-    async def watch(self) -> AsyncIterator[None]:
-        """Yields whenever a signal came, until the connection fails. What came earlier counts, too."""
-        await self.send()  # at the end of an empty collection MongoDB lets nobody wait
+    async def watch(self) -> AsyncIterator[Hint]:
+        """Yields each hint, until the connection fails. What came earlier counts, too."""
+        await self.send(Hint())  # at the end of an empty collection MongoDB lets nobody wait
         newest = self._signals.find({}, cursor_type=CursorType.TAILABLE_AWAIT).max_await_time_ms(_LONGEST_WAIT_MS)
         while cast(bool, newest.alive):  # the iteration pauses whenever nothing has come for that long
-            async for _ in newest:
-                yield
+            async for row in newest:
+                yield _from_document(row)
+
+
+def _from_document(row: Document) -> Hint:
+    """(What an older version wrote names nothing: a sweep finds it.)"""
+    return Hint(frozenset(row.get("outboxes", ())), row.get("payments_due", False))

@@ -1,7 +1,6 @@
 """Webhook endpoints: one document each, changed by compare-and-set on its version, with its outbox."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 from core.database import Database, Document, Session
@@ -12,16 +11,6 @@ from repositories.pages import Page, Sort, read_page
 _ENDPOINT_FIELDS = {"outbox": 0}
 _NEWEST_FIRST = Sort("created_at", descending=True)
 _MOST_UNPUBLISHED = 100
-
-
-@dataclass(frozen=True, slots=True)
-class Subscription:
-    """What publishing needs to know of an endpoint."""
-
-    endpoint_id: str
-    owner_id: str
-    url: str
-    events: tuple[str, ...]
 
 
 class WebhookEndpointRepository:
@@ -50,16 +39,10 @@ class WebhookEndpointRepository:
         rows = await self._endpoints.find(wanted, _ENDPOINT_FIELDS).to_list(None)
         return {row["_id"]: _from_document(row) for row in rows}
 
-    async def subscriptions(self, owner_ids: Sequence[str]) -> list[Subscription]:
+    async def enabled(self, owner_ids: Sequence[str]) -> list[WebhookEndpoint]:
         """The enabled endpoints of these accounts."""
-        rows = self._endpoints.find(
-            {"deleted": False, "owner_id": {"$in": list(set(owner_ids))}, "status": EndpointStatus.ENABLED.value},
-            {"owner_id": 1, "url": 1, "events": 1},
-        )
-        return [
-            Subscription(row["_id"], row["owner_id"], row["url"], tuple(row["events"]))
-            for row in await rows.to_list(None)
-        ]
+        wanted = {"deleted": False, "owner_id": {"$in": list(set(owner_ids))}, "status": EndpointStatus.ENABLED.value}
+        return [_from_document(row) for row in await self._endpoints.find(wanted, _ENDPOINT_FIELDS).to_list(None)]
 
     async def save(
         self,

@@ -103,7 +103,7 @@ class Charging:
             raise CardTokenUsed from None
         if not inserted:
             raise IdempotencyKeyReused
-        self._signals.outbox_filled()
+        self._signals.outbox_filled(self._payments.outbox)
         self._signals.payment_due(self._processing_delay.total_seconds())
         return Answer(201, body)
 

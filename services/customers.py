@@ -51,7 +51,7 @@ class Customers:
         event = _event(change)
         claim = Claim(customer_id, fingerprint, 201, event.data) if fingerprint is not None else None
         if await self._customers.insert(change.customer, event, claim):
-            self._signals.outbox_filled()
+            self._signals.outbox_filled(self._customers.outbox)
             return Answer(201, event.data)
         assert fingerprint is not None, "a random id exists twice"
         return replay(await self._customers.claim_of(customer_id), fingerprint)
@@ -95,7 +95,7 @@ class Customers:
             await self._cards.delete_all(caller.account_id, customer_id, session)
 
         await self._database.in_transaction(work)
-        self._signals.outbox_filled()
+        self._signals.outbox_filled(self._customers.outbox)
 
     async def page(self, caller: Caller, query: CustomerQuery) -> Page[Customer]:
         """The caller's own customers, newest first."""
@@ -116,7 +116,7 @@ class Customers:
                 return before
             if not await self._customers.save(before, change.customer, _event(change)):
                 return None
-            self._signals.outbox_filled()
+            self._signals.outbox_filled(self._customers.outbox)
             return change.customer
 
         return await until_won(turn)

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from core import clock
@@ -20,13 +20,12 @@ from repositories.deliveries import (
     DeadReason,
     DeliveryRepository,
     DeliveryState,
-    LeasedDelivery,
     Outcome,
 )
 from repositories.events import EventRepository
 from repositories.webhook_endpoints import WebhookEndpointRepository
 from services.endpoint_health import EndpointHealth
-from services.parcels import Destination, Parcel
+from services.parcels import Destination, Fresh, Parcel
 from services.webhook_secrets import AccountSecrets, EndpointSecrets, Holder, WebhookSecrets
 from services.webhook_sender import TIMEOUT_S, Reply, WebhookSender
 
@@ -45,6 +44,17 @@ class Found:
     due: dict[str, list[Candidate]]
     endpoints: Mapping[str, WebhookEndpoint | None]
     """None for the origin of payments' own URLs. Targets that take nothing any more are in neither."""
+    bodies: Mapping[str, bytes] = field(default_factory=dict)
+    """Those of the events that are at hand."""
+
+    @classmethod
+    def published(cls, fresh: Mapping[str, Sequence[Fresh]]) -> "Found":
+        """What was published just now needs no look."""
+        return cls(
+            {target: [one.candidate for one in some] for target, some in fresh.items()},
+            {target: some[-1].endpoint for target, some in fresh.items()},
+            {one.candidate.event_id: one.body for some in fresh.values() for one in some},
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,18 +123,14 @@ class Delivery:
         candidates = [candidate for some in found.due.values() for candidate in some]
         if not candidates:
             return []
-        leased, bodies = await asyncio.gather(
+        leased, bodies, destinations = await asyncio.gather(
             self._deliveries.lease(candidates, clock.now(), lease_s=LEASE_S),
-            self._events.bodies([candidate.event_id for candidate in candidates]),
+            self._bodies(candidates, found.bodies),
+            self._destinations(candidates, found.endpoints),
         )
-        destinations = await self._destinations(leased, found.endpoints)
         if forgotten := [one for one in leased if one.event_id not in bodies]:
             await self._deliveries.bury(forgotten, DeadReason.EVENT_GONE)
-        return [
-            Parcel(one, bodies[one.event_id], destination)
-            for one, destination in zip(leased, destinations, strict=True)
-            if one.event_id in bodies
-        ]
+        return [Parcel(one, bodies[one.event_id], destinations[one.id]) for one in leased if one.event_id in bodies]
 
     async def give_back(self, parcels: Sequence[Parcel]) -> None:
         """End the leases of what was not attempted to the end, so that another worker need not wait for them."""
@@ -185,17 +191,21 @@ class Delivery:
         enabled = {name: one for name, one in found.items() if one.status is EndpointStatus.ENABLED}
         return {target: enabled.get(target) for target in targets if is_origin(target) or target in enabled}
 
+    async def _bodies(self, candidates: Sequence[Candidate], at_hand: Mapping[str, bytes]) -> Mapping[str, bytes]:
+        missing = [one.event_id for one in candidates if one.event_id not in at_hand]
+        return {**at_hand, **await self._events.bodies(missing)} if missing else at_hand
+
     async def _destinations(
-        self, leased: Sequence[LeasedDelivery], endpoints: Mapping[str, WebhookEndpoint | None]
-    ) -> list[Destination]:
-        """For each, in their order."""
+        self, candidates: Sequence[Candidate], endpoints: Mapping[str, WebhookEndpoint | None]
+    ) -> dict[str, Destination]:
+        """By delivery."""
         of_endpoints = {target: self._to_endpoint(one) for target, one in endpoints.items() if one is not None}
-        secrets = await self._account_secrets([one.owner_id for one in leased if one.target not in of_endpoints])
-        return [
-            of_endpoints.get(one.target)
+        secrets = await self._account_secrets([one.owner_id for one in candidates if one.target not in of_endpoints])
+        return {
+            one.id: of_endpoints.get(one.target)
             or Destination(one.url, secrets.get(one.owner_id, ()), TIMEOUT_S, self._schedule_s, URL_LIMIT)
-            for one in leased
-        ]
+            for one in candidates
+        }
 
     async def _account_secrets(self, owner_ids: Sequence[str]) -> dict[str, tuple[str, ...]]:
         accounts = await self._accounts.signing(list(set(owner_ids))) if owner_ids else []

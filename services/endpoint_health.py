@@ -72,6 +72,6 @@ class EndpointHealth:
             _LOG.warning("%s could not be disabled; the next failure tries again", endpoint_id)
             return
         if disabled:
-            self._signals.outbox_filled()
+            self._signals.outbox_filled(self._endpoints.outbox)
             await self._deliveries.bury_waiting(endpoint_id, DeadReason.ENDPOINT_DISABLED)
             _LOG.info("%s was disabled: %s", endpoint_id, reason.value)

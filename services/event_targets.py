@@ -7,11 +7,11 @@ from datetime import datetime
 from core import ids
 from core.errors import InvalidState, NotFound
 from domain.origins import origin
-from domain.webhook_endpoints import EndpointStatus, is_sent
+from domain.webhook_endpoints import EndpointStatus, WebhookEndpoint, is_sent
 from repositories.deliveries import DeliveryState, NewDelivery
 from repositories.delivery_log import EventDelivery
 from repositories.events import EventHead
-from repositories.webhook_endpoints import Subscription, WebhookEndpointRepository
+from repositories.webhook_endpoints import WebhookEndpointRepository
 
 _PUBLICATION = "0"
 """Stands in the ids of an event's first deliveries, where those that send it again have their resend."""
@@ -23,6 +23,10 @@ class Target:
 
     url: str
     endpoint_id: str | None = None
+
+    @classmethod
+    def of(cls, endpoint: WebhookEndpoint) -> "Target":
+        return cls(endpoint.url, endpoint.id)
 
     def delivery_id(self, event_id: str, resend_id: str | None = None) -> str:
         """The same however often the event is published, or the resend carried out."""
@@ -37,16 +41,12 @@ async def enabled_endpoint(endpoints: WebhookEndpointRepository, owner_id: str, 
         raise NotFound(f"Webhook endpoint '{endpoint_id}' not found.")
     if endpoint.status is EndpointStatus.DISABLED:
         raise InvalidState(f"Webhook endpoint '{endpoint_id}' is disabled.")
-    return Target(endpoint.url, endpoint_id)
+    return Target.of(endpoint)
 
 
-def subscribed(event: EventHead, endpoints: Sequence[Subscription]) -> list[Target]:
+def subscribed(event: EventHead, endpoints: Sequence[WebhookEndpoint]) -> list[WebhookEndpoint]:
     """The endpoints that are sent this event when it is published now."""
-    return [
-        Target(one.url, one.endpoint_id)
-        for one in endpoints
-        if is_sent(one.endpoint_id, one.events, event.type, event.stream_id)
-    ]
+    return [one for one in endpoints if is_sent(one.id, one.events, event.type, event.stream_id)]
 
 
 def own_urls(fared: Sequence[EventDelivery]) -> list[Target]:
@@ -54,12 +54,12 @@ def own_urls(fared: Sequence[EventDelivery]) -> list[Target]:
     return [Target(url) for url in dict.fromkeys(one.url for one in fared if one.endpoint_id is None)]
 
 
-def failed(fared: Sequence[EventDelivery], endpoints: Sequence[Subscription]) -> list[Target]:
+def failed(fared: Sequence[EventDelivery], endpoints: Sequence[WebhookEndpoint]) -> list[Target]:
     """Where an event has nothing but dead letters: it was never delivered, and is not on its way again.
 
     Endpoints that take nothing now are left out.
     """
-    targets = {one.endpoint_id: Target(one.url, one.endpoint_id) for one in endpoints}
+    targets = {one.id: Target.of(one) for one in endpoints}
     states: dict[Target, set[DeliveryState]] = {}
     for one in fared:
         target = Target(one.url) if one.endpoint_id is None else targets.get(one.endpoint_id)

@@ -1,12 +1,26 @@
-"""What is sent: a leased delivery with its bytes, where they go, and the headers that sign them."""
+"""What is sent: a delivery with its bytes, where they go, and the headers that sign them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from domain import signing
-from domain.webhook_endpoints import WebhookEndpoint
-from repositories.deliveries import LeasedDelivery
+from domain.webhook_endpoints import Ordering, WebhookEndpoint
+from repositories.deliveries import Candidate, LeasedDelivery
+
+
+@dataclass(frozen=True, slots=True)
+class Fresh:
+    """A delivery that was made just now, with what is known of it already: whoever sends it need not ask again."""
+
+    candidate: Candidate
+    body: bytes
+    endpoint: WebhookEndpoint | None
+    """None for a payment's own webhookUrl."""
+
+    @property
+    def in_order(self) -> bool:
+        return self.endpoint is not None and self.endpoint.ordering is Ordering.OBJECT
 
 
 @dataclass(frozen=True, slots=True)

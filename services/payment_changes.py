@@ -102,7 +102,7 @@ class PaymentChanges:
 
     def _ring(self, change: Change) -> None:
         if change.events:
-            self._signals.outbox_filled()
+            self._signals.outbox_filled(self._payments.outbox)
         if change.payment.intents:
             self._signals.payment_due(0)
 

@@ -153,7 +153,7 @@ class Processing:
             ]
         )
         if any(one.change.events for one in started):
-            self._signals.outbox_filled()
+            self._signals.outbox_filled(self._payments.outbox)
         return written
 
 

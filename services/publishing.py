@@ -2,16 +2,18 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from repositories.deliveries import DeliveryRepository, NewDelivery
+from domain.webhook_endpoints import WebhookEndpoint
+from repositories.deliveries import Candidate, DeliveryRepository, NewDelivery
 from repositories.events import EventRecord, EventRepository
 from repositories.outbox import Outbox, OutboxEvent, Unpublished
 from repositories.refunds import RefundRepository, RefundSeen
-from repositories.webhook_endpoints import Subscription, WebhookEndpointRepository
+from repositories.webhook_endpoints import WebhookEndpointRepository
 from schemas.events import event_body
 from services.event_targets import Target, new_delivery, subscribed
+from services.parcels import Fresh
 from services.signals import Signals
 
 BATCH = 250
@@ -28,54 +30,73 @@ class Publishing:
         endpoints: WebhookEndpointRepository,
         signals: Signals,
     ):
-        self._outboxes = outboxes
+        self._outboxes = {outbox.name: outbox for outbox in outboxes}
         self._events = events
         self._refunds = refunds
         self._deliveries = deliveries
         self._endpoints = endpoints
         self._signals = signals
 
+    @property
+    def outboxes(self) -> frozenset[str]:
+        """All of them, by name."""
+        return frozenset(self._outboxes)
+
     async def anything_waits(self) -> bool:
         """A cheap look, for those who have no hint."""
-        first, *others = self._outboxes
+        first, *others = self._outboxes.values()
         return await first.anything_waits(*others)
 
-    async def publish_batch(self) -> int:
-        """Publish a batch of each collection's outboxes; how many there were."""
-        batches = await asyncio.gather(*(outbox.unpublished(BATCH) for outbox in self._outboxes))
+    async def publish_batch(self, names: Iterable[str]) -> set[str]:
+        """Publish a batch of each of these; those in which there was anything."""
+        names = [name for name in names if name in self._outboxes]
         published = await asyncio.gather(
-            *(self._publish(outbox, batch) for outbox, batch in zip(self._outboxes, batches, strict=True) if batch),
+            *(self._publish_batch(self._outboxes[name]) for name in names),
             return_exceptions=True,  # what is wrong with one keeps the others from nothing
         )
         for result in published:
             if isinstance(result, BaseException):
                 raise result
-        return sum(result for result in published if isinstance(result, int))
+        return {name for name, result in zip(names, published, strict=True) if result}
 
-    async def _publish(self, outbox: Outbox, batch: Sequence[Unpublished]) -> int:
+    async def _publish_batch(self, outbox: Outbox) -> int:
         """Events first, then what is derived from them and the deliveries, and only then are they taken out.
 
         Every id is the same on a second try, so whoever dies in between, or does the same at the same time, does no
-        harm.
+        harm. How many objects there were.
         """
-        readable = [read for one in batch if (read := _read(one)) is not None]
+        readable = [read for one in await outbox.unpublished(BATCH) if (read := _read(one)) is not None]
+        if not readable:
+            return 0
         events = [event for one in readable for event in one.events]
-        subscriptions, _ = await asyncio.gather(self._subscriptions(batch), self._events.insert_missing(events))
+        endpoints, _ = await asyncio.gather(self._endpoints_of(readable), self._events.insert_missing(events))
         await self._refunds.project([refund for one in readable for refund in one.refunds])
         deliveries = [made for one in readable for made in one.to_own_url]
-        deliveries += [made for event in events for made in _to_endpoints(event, subscriptions.get(event.owner_id, ()))]
+        deliveries += [made for event in events for made in _to_endpoints(event, endpoints.get(event.owner_id, ()))]
         if deliveries:
-            await self._deliveries.insert_missing(deliveries)
-            self._signals.deliveries_due(delivery.target for delivery in deliveries)
+            await self._make(deliveries)
         await outbox.mark_published([one.source for one in readable])
         return len(readable)
 
-    async def _subscriptions(self, batch: Sequence[Unpublished]) -> dict[str, list[Subscription]]:
+    async def _make(self, deliveries: Sequence["_Made"]) -> None:
+        missing = await self._deliveries.insert_missing([made.delivery for made in deliveries])
+        self._signals.deliveries_made([made.fresh for made, new in zip(deliveries, missing, strict=True) if new])
+        self._signals.deliveries_due(
+            [made.delivery.target for made, new in zip(deliveries, missing, strict=True) if not new]
+        )
+
+    async def _endpoints_of(self, readable: Sequence["_Readable"]) -> dict[str, list[WebhookEndpoint]]:
         """By account: who is subscribed is judged now, and not when something happened."""
-        by_owner: dict[str, list[Subscription]] = {}
-        for one in await self._endpoints.subscriptions([one.owner_id for one in batch]):
+        by_owner: dict[str, list[WebhookEndpoint]] = {}
+        for one in await self._endpoints.enabled([one.source.owner_id for one in readable]):
             by_owner.setdefault(one.owner_id, []).append(one)
         return by_owner
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    delivery: NewDelivery
+    fresh: Fresh
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +106,7 @@ class _Readable:
     source: Unpublished
     events: list[EventRecord]
     refunds: list[RefundSeen]
-    to_own_url: list[NewDelivery]
+    to_own_url: list[_Made]
 
 
 def _read(one: Unpublished) -> _Readable | None:
@@ -117,12 +138,16 @@ def _refund(one: Unpublished, event: OutboxEvent) -> RefundSeen:
     return RefundSeen(event.object_id, one.owner_id, event.sequence, event.data)
 
 
-def _to_own_url(one: Unpublished, event: EventRecord) -> list[NewDelivery]:
-    if not one.webhook_url:
-        return []
-    return [new_delivery(event.head, Target(one.webhook_url), event.created_at)]
+def _to_own_url(one: Unpublished, event: EventRecord) -> list[_Made]:
+    return [_made(event, Target(one.webhook_url), None)] if one.webhook_url else []
 
 
-def _to_endpoints(event: EventRecord, subscriptions: Sequence[Subscription]) -> list[NewDelivery]:
+def _to_endpoints(event: EventRecord, endpoints: Sequence[WebhookEndpoint]) -> list[_Made]:
     """One for each that wants the event."""
-    return [new_delivery(event.head, target, event.created_at) for target in subscribed(event.head, subscriptions)]
+    return [_made(event, Target.of(one), one) for one in subscribed(event.head, endpoints)]
+
+
+def _made(event: EventRecord, target: Target, endpoint: WebhookEndpoint | None) -> _Made:
+    delivery = new_delivery(event.head, target, event.created_at)
+    candidate = Candidate(delivery.id, event.id, event.owner_id, delivery.target, delivery.url, failures=0)
+    return _Made(delivery, Fresh(candidate, event.body, endpoint))

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 from core import clock, ids
 from core.errors import IdempotencyKeyReused, NotFound, PspError, TooManyResendJobs
+from domain.webhook_endpoints import WebhookEndpoint
 from repositories.claims import Claim
 from repositories.deliveries import DeadReason, DeliveryRepository, NewDelivery
 from repositories.delivery_log import DeliveryLogRepository, EventDelivery
@@ -12,7 +13,7 @@ from repositories.events import EventFilter, EventHead, EventRepository
 from repositories.pages import EXACT_TOTAL, CursorInvalid
 from repositories.resend_jobs import JobStatus, LeasedJob, ResendJob, ResendJobRepository
 from repositories.resent_deliveries import ResentDeliveryRepository
-from repositories.webhook_endpoints import Subscription, WebhookEndpointRepository
+from repositories.webhook_endpoints import WebhookEndpointRepository
 from schemas.event_types import matching_types
 from schemas.resends import ResendJobOut, ResendJobPage, ResendJobQuery, ResendJobRequest
 from services.caller import Caller
@@ -132,7 +133,7 @@ class ResendJobs:
             await self._jobs.look_again(job.id, now)
 
     async def _deliveries_of(self, job: ResendJob, events: Sequence[EventHead]) -> list[NewDelivery]:
-        endpoints = await self._endpoints.subscriptions([job.owner_id])
+        endpoints = await self._endpoints.enabled([job.owner_id])
         fared: dict[str, list[EventDelivery]] = {}
         for one in await self._log.of_events([event.id for event in events]):
             # Its own are left out, so that a batch that is repeated judges as the first time.
@@ -189,9 +190,12 @@ def _types(patterns: Sequence[str]) -> tuple[str, ...]:
 
 
 def _targets(
-    job: ResendJob, event: EventHead, endpoints: Sequence[Subscription], fared: Sequence[EventDelivery]
+    job: ResendJob, event: EventHead, endpoints: Sequence[WebhookEndpoint], fared: Sequence[EventDelivery]
 ) -> list[Target]:
-    found = failed(fared, endpoints) if job.failed_only else [*subscribed(event, endpoints), *own_urls(fared)]
+    if job.failed_only:
+        found = failed(fared, endpoints)
+    else:
+        found = [*map(Target.of, subscribed(event, endpoints)), *own_urls(fared)]
     return [target for target in found if job.endpoint_id in (None, target.endpoint_id)]
 
 

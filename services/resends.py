@@ -82,8 +82,8 @@ class Resends:
                 raise NotFound(f"Event '{event_id}' not found.")
             if endpoint_id is not None:
                 return event, [await enabled_endpoint(self._endpoints, caller.account_id, endpoint_id)]
-            endpoints = await self._endpoints.subscriptions([caller.account_id])
-            targets = [*subscribed(event, endpoints), *own_urls(await self._log.of_events([event_id]))]
+            endpoints = await self._endpoints.enabled([caller.account_id])
+            targets = [*map(Target.of, subscribed(event, endpoints)), *own_urls(await self._log.of_events([event_id]))]
             if not targets:
                 if event.type == TEST_EVENT:
                     return event, [await self._still_there(caller, event.stream_id)]

@@ -157,7 +157,7 @@ class WebhookEndpoints:
             event = OutboxEvent(event_id, TEST_EVENT, after.sequence, clock.now(), data)
             if not await self._endpoints.save(before, after, event):
                 return None
-            self._signals.outbox_filled()
+            self._signals.outbox_filled(self._endpoints.outbox)
             delivery_id = Target(before.url, endpoint_id).delivery_id(event_id)
             return WebhookTestOut(event_id=event_id, delivery_id=delivery_id)
 

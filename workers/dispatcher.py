@@ -14,7 +14,7 @@ from domain.sending_slots import Result, SendingSlots
 from domain.target_rate import TargetRate, host_of
 from domain.webhook_endpoints import Ordering
 from services.delivery import Delivery, Found, Sent
-from services.parcels import Parcel
+from services.parcels import Fresh, Parcel
 from services.signals import SWEEP_S, Signals
 from workers.loop import finish, rest
 
@@ -87,20 +87,45 @@ class Dispatcher:
         for target in self._signals.due_targets:
             self._due.add(target)
         self._signals.due_targets.clear()
+        fresh = self._fresh()
+        if fresh.due:
+            await self._lease(fresh)
         wanted = self._wanted() if self._count_held() < LOOK_BELOW else {}
         if not wanted:
-            return False
+            return bool(fresh.due)
         for target in wanted:
             self._due.discard(target)
-        asked_at_s = _now_s()
         found = await self._delivery.look(wanted)
         for target, candidates in found.due.items():
             if len(candidates) >= wanted[target]:
                 self._due.add(target)  # there may be more
+        await self._lease(found)
+        return True
+
+    def _fresh(self) -> Found:
+        """What was published just now, where there is room for it at once. Where more waits, or has an order, it is
+        looked for like everything else."""
+        by_target: dict[str, list[Fresh]] = {}
+        for one in self._signals.fresh:
+            by_target.setdefault(one.candidate.target, []).append(one)
+        self._signals.fresh = []
+        now_s = _now_s()
+        waiting = {*self._due.due(now_s), *self._held}
+        alone = [target for target, some in by_target.items() if target not in waiting and not some[0].in_order]
+        room = self._slots.room(alone, now_s) if alone else {}
+        chosen = {}
+        for target, some in by_target.items():
+            if len(some) <= room.get(target, 0):
+                chosen[target] = some
+            else:
+                self._due.add(target)
+        return Found.published(chosen)
+
+    async def _lease(self, found: Found) -> None:
+        asked_at_s = _now_s()
         self._keep_within_rate(found)
         self._hold(await self._delivery.lease(found), asked_at_s)
         self._begin_what_there_is_room_for()
-        return True
 
     def _wanted(self) -> dict[str, int]:
         """How many to lease for each target that is due: what it has room for, and some ahead where it is trusted."""

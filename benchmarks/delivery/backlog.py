@@ -50,7 +50,7 @@ async def _publish(stack: Stack, name: str, to: Sequence[Subscriber], count: int
         WebhookEndpointRepository(database),
         Signals(SignalRepository(database), tell_others=False),
     )
-    while await publishing.publish_batch():
+    while await publishing.publish_batch(publishing.outboxes):
         pass
     database.close()
 

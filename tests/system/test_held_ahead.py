@@ -51,7 +51,7 @@ async def test_what_was_held_while_mongodb_was_slow_is_not_sent_under_a_lease_th
         async def publish() -> None:
             for _ in range(EVENTS):
                 await one.psp.webhook_endpoints.send_test(caller, endpoint_id)
-            await one.psp.publishing.publish_batch()
+            await one.psp.publishing.publish_batch(one.psp.publishing.outboxes)
 
         worker = asyncio.create_task(dispatcher.run())
         try:

@@ -3,17 +3,21 @@
 import pytest
 
 from core import clock
-from domain.webhook_endpoints import TEST_EVENT
+from domain.webhook_endpoints import TEST_EVENT, WebhookEndpoint
 from repositories.deliveries import DeliveryState
 from repositories.delivery_log import EventDelivery
 from repositories.events import EventHead
-from repositories.webhook_endpoints import Subscription
 from services.event_targets import Target, failed, new_delivery, subscribed
 
 ENDPOINT = Target("https://x.example/hook", "we_1")
 OWN_URL = Target("https://shop.example/hook")
 EVENT = EventHead("evt_1", "payment.created", "user_1", "txn_1", 7, clock.now())
+NOW = clock.now()
 DELIVERED, DEAD, PENDING = DeliveryState.DELIVERED, DeliveryState.DEAD, DeliveryState.PENDING
+
+
+def endpoint(endpoint_id: str) -> WebhookEndpoint:
+    return WebhookEndpoint(endpoint_id, "user_1", ENDPOINT.url, ("*",), b"", NOW, NOW)
 
 
 @pytest.mark.parametrize(
@@ -42,10 +46,10 @@ def test_a_delivery_is_throttled_by_its_endpoint_or_by_the_origin_of_its_url() -
 
 
 def test_a_test_event_is_its_endpoints_alone() -> None:
-    endpoints = [Subscription(f"we_{number}", "user_1", "https://x.example", ("*",)) for number in range(3)]
+    endpoints = [endpoint(f"we_{number}") for number in range(3)]
     test_event = EventHead("evt_1", TEST_EVENT, "user_1", "we_1", 1, clock.now())
 
-    assert subscribed(test_event, endpoints) == [Target("https://x.example", "we_1")]
+    assert subscribed(test_event, endpoints) == [endpoint("we_1")]
     assert len(subscribed(EVENT, endpoints)) == 3
 
 
@@ -63,7 +67,7 @@ def test_a_test_event_is_its_endpoints_alone() -> None:
     ],
 )
 def test_an_event_failed_where_it_has_nothing_but_dead_letters(states: list[DeliveryState], sent: bool) -> None:
-    endpoints = [Subscription("we_1", "user_1", ENDPOINT.url, ("*",))]
+    endpoints = [endpoint("we_1")]
     fared = [
         EventDelivery("evt_1", target.endpoint_id, target.url, state, None)
         for state in states
