@@ -113,15 +113,15 @@ class WebhookEndpoints:
         await self._deliveries.bury_waiting(endpoint_id, DeadReason.ENDPOINT_DELETED)
 
     async def secret(self, actor: Actor, endpoint_id: str) -> WebhookSecretOut:
-        """The secrets that sign now. That they were read is in the audit log. Raises NotFound."""
-        endpoint = await self._find(actor.caller, endpoint_id)
+        """The secrets that sign now. That they were read is in the audit log. Raises NotFound, CannotDecrypt."""
+        shown = self._shown(await self._find(actor.caller, endpoint_id))
         await self._audit.record(actor, Action.ENDPOINT_SECRET_READ, endpoint_id)
-        return self._shown(endpoint)
+        return shown
 
     async def rotate(self, actor: Actor, endpoint_id: str, *, overlap_days: int) -> WebhookSecretOut:
         """A new secret. The one so far signs as well until the overlap ends, and one before that no longer.
 
-        Raises NotFound, Contention where the endpoint is being deleted.
+        Raises NotFound, Contention where the endpoint is being deleted, and CannotDecrypt with an overlap only.
         """
         new_secret = new_webhook_secret()
 

@@ -1,6 +1,7 @@
 """Webhook endpoints: where an account's events are sent, which of them, and signed with what."""
 
 import json
+import os
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -385,6 +386,21 @@ def test_without_an_overlap_the_old_secret_ends_at_once(psp: Psp, receiver: Rece
     (request,) = receiver.wait_for(1)
     assert fits(rotated["secret"], request)
     assert not fits(made["secret"], request)
+
+
+def test_a_secret_that_no_key_opens_is_not_shown_and_can_be_exchanged_without_an_overlap(
+    psp: Psp, merchant: Account, database: Database
+) -> None:
+    made = make(psp, merchant)
+    sealed = {"sealed_secrets": b"old!" + os.urandom(80)}
+    database["webhook_endpoints"].update_one({"_id": made["id"]}, {"$set": sealed})
+
+    path = f"/webhook-endpoints/{made['id']}"
+    refused = [psp.get(f"{path}/secret", headers=merchant.key), psp.post(f"{path}/rotate", headers=merchant.key)]
+
+    assert [(one.status_code, one.json()["code"]) for one in refused] == [(503, "secret_unreadable")] * 2
+    assert database["audit"].count_documents({"target_id": made["id"]}) == 0, "nothing was shown"
+    assert rotate(psp, merchant, made, overlapDays=0)["previousSecret"] is None
 
 
 def test_two_secrets_at_most_are_live(psp: Psp, merchant: Account) -> None:

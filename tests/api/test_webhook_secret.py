@@ -1,6 +1,7 @@
 """An account's own webhook secret exchanged: what it sends and what is sent to it verify all the while."""
 
 import json
+import os
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -225,6 +226,34 @@ def test_a_secret_whose_overlap_is_over_does_not_come_back(psp: Psp, database: D
     second = rotate(psp, account)["webhookSecret"]
 
     assert [lives(psp, account, secret) for secret in (second, first, account.webhook_secret)] == [True, True, False]
+
+
+# A secret that no key of ENCRYPTION_KEY opens
+
+
+@pytest.fixture
+def locked_out(psp: Psp, database: Database) -> Account:
+    """An account whose secret is sealed under a key that the service does not have."""
+    account = psp.register("user")
+    database["users"].update_one({"_id": account.id}, {"$set": {"webhook_secret": b"old!" + os.urandom(80)}})
+    return account
+
+
+def test_what_cannot_be_judged_for_want_of_a_key_is_to_be_sent_again_later(psp: Psp, locked_out: Account) -> None:
+    for headers in (plain(locked_out.webhook_secret), standard(locked_out.webhook_secret), {}):
+        sent = {"Content-Type": "application/json", **locked_out.key, **headers}
+        answer = psp.post("/webhook-receive", content=BODY, headers=sent)
+
+        assert (answer.status_code, answer.json()["code"]) == (503, "secret_unreadable")
+        assert int(answer.headers["Retry-After"]) > 0
+    assert sum(psp.get("/incoming-webhooks", headers=locked_out.key).json()["refused"].values()) == 0
+
+
+def test_a_secret_that_cannot_be_opened_is_exchanged_without_an_overlap(psp: Psp, locked_out: Account) -> None:
+    refused = psp.post(ROTATE, headers=locked_out.key)
+
+    assert (refused.status_code, refused.json()["code"]) == (503, "secret_unreadable")
+    assert lives(psp, locked_out, rotate(psp, locked_out, overlapDays=0)["webhookSecret"])
 
 
 # What the account sends
