@@ -129,6 +129,16 @@ INDEXES: dict[str, list[IndexModel]] = {
             name="by_endpoint",
             partialFilterExpression={"endpoint_id": {"$exists": True}},
         ),
+        # Few deliveries are of a resend, so this costs the others nothing. The endpoint is judged in the index.
+        IndexModel(
+            [
+                *((key, ASCENDING) for key in ("owner_id", "resend_id", "state")),
+                *_CREATED,
+                ("endpoint_id", ASCENDING),
+            ],
+            name="by_resend",
+            partialFilterExpression={"resend_id": {"$exists": True}},
+        ),
         # What waits of a resend. The state is a key so that counting reads no delivery.
         IndexModel(
             [("resend_id", ASCENDING), ("state", ASCENDING), ("target", ASCENDING)],

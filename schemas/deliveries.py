@@ -12,6 +12,7 @@ DeliveryStatus = Literal["pending", "delivered", "dead"]
 class EndpointDeliveryQuery(RequestModel):
     status: DeliveryStatus | None = Field(None, description="`dead` are the dead letters")
     event_id: ObjectId | None = None
+    resend_id: ObjectId | None = Field(None, description="What one resend, or one resend job, has made")
     created_from: MomentBound | None = Field(None, description="RFC 3339, inclusive")
     created_to: MomentBound | None = Field(None, description="RFC 3339, inclusive")
     limit: int = Field(50, ge=1, le=100)
@@ -35,6 +36,8 @@ class DeliveryOut(ResponseModel):
     status: DeliveryStatus = Field(examples=["delivered"])
     dead_reason: str | None = Field(description="Why nobody tries any more", examples=["attempts_exhausted"])
     attempt_count: int
+    last_status: int | None = Field(description="What the newest attempt was answered", examples=[200])
+    last_error: str | None = Field(description="What went wrong with it, where a status does not say it")
     next_attempt_at: Moment | None = Field(description="While it is pending")
     resend_id: str | None = Field(description="Where it was sent again: of which resend it is, or which resend job")
     created_at: Moment

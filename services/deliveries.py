@@ -49,6 +49,7 @@ class Deliveries:
             None if query.status is None else DeliveryState(query.status),
             query.event_id,
             endpoint_id,
+            query.resend_id,
             query.created_from,
             query.created_to,
         )
@@ -75,6 +76,8 @@ def delivery_out(one: LoggedDelivery) -> DeliveryOut:
         status=one.state.value,
         dead_reason=one.dead_reason,
         attempt_count=one.attempt_count,
+        last_status=one.last_status,
+        last_error=one.last_error,
         next_attempt_at=one.due_at if one.state is DeliveryState.PENDING else None,
         resend_id=one.resend_id,
         created_at=one.created_at,
