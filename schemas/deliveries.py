@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from schemas.common import Moment, MomentBound, ObjectId, RequestModel, ResponseModel
+from schemas.common import Moment, MomentGiven, ObjectId, RequestModel, ResponseModel
 
 DeliveryStatus = Literal["pending", "delivered", "dead"]
 
@@ -13,8 +13,8 @@ class EndpointDeliveryQuery(RequestModel):
     status: DeliveryStatus | None = Field(None, description="`dead` are the dead letters")
     event_id: ObjectId | None = None
     resend_id: ObjectId | None = Field(None, description="What one resend, or one resend job, has made")
-    created_from: MomentBound | None = Field(None, description="RFC 3339, inclusive")
-    created_to: MomentBound | None = Field(None, description="RFC 3339, inclusive")
+    created_from: MomentGiven | None = Field(None, description="RFC 3339, inclusive")
+    created_to: MomentGiven | None = Field(None, description="RFC 3339, inclusive")
     limit: int = Field(50, ge=1, le=100)
     cursor: str | None = Field(None, max_length=512)
 
