@@ -9,6 +9,9 @@ from collections.abc import Mapping
 
 from core.database import ASCENDING, Database, Document, IndexModel
 from repositories import signals
+from repositories.places import place_index
+from repositories.resend_jobs import RUNNING
+from repositories.webhook_endpoints import LIVE
 
 _CREATED = (("created_at", ASCENDING), ("_id", ASCENDING))
 _AMOUNT = (("amount_comparable", ASCENDING), ("_id", ASCENDING))
@@ -149,9 +152,11 @@ INDEXES: dict[str, list[IndexModel]] = {
     "resend_jobs": [
         IndexModel([("owner_id", ASCENDING), ("status", ASCENDING), *_CREATED], name="by_owner"),
         IndexModel("due_at", name="work", partialFilterExpression={"due_at": {"$exists": True}}),
+        place_index(RUNNING),
     ],
     "webhook_endpoints": [
         _list_index("by_time", "owner_id", sort=_CREATED),
+        place_index(LIVE),
         IndexModel("created_at", name="outbox", partialFilterExpression={"outbox.0": {"$exists": True}}),
     ],
     "incoming_webhooks": [

@@ -16,7 +16,8 @@ from standardwebhooks import Webhook, WebhookVerificationError
 from domain.signing import plain_signature
 from schemas.webhook_endpoints import WebhookEndpointMade, WebhookEndpointOut
 from services.webhook_endpoints import MAX_ENDPOINTS
-from tests.factories import Account, Psp
+from tests.conftest import Server
+from tests.factories import API, Account, Psp
 from tests.receiver import Received, Receiver
 
 Row = dict[str, Any]
@@ -193,6 +194,25 @@ def test_an_account_has_a_bounded_number_of_endpoints(psp: Psp) -> None:
     assert f"at most {MAX_ENDPOINTS} " in refused.json()["detail"]
     psp.delete(f"/webhook-endpoints/{made[0]['id']}", headers=account.key)
     make(psp, account)
+
+
+def test_the_bound_holds_for_sixty_at_once_and_for_those_of_an_older_version(
+    psp: Psp, server: Server, database: Database
+) -> None:
+    account = psp.register()
+    old = [make(psp, account)["id"] for _ in range(10)]
+    database["webhook_endpoints"].update_many({"_id": {"$in": old}}, {"$unset": {"place": ""}})
+    body = {"url": NOWHERE, "events": ["*"]}
+
+    def one(_: int) -> int:
+        url = f"{server.url}{API}/webhook-endpoints"
+        return httpx.post(url, json=body, headers=account.key, timeout=30, verify=False).status_code
+
+    with ThreadPoolExecutor(60) as pool:
+        statuses = list(pool.map(one, range(60)))
+
+    assert sorted(statuses) == [201] * (MAX_ENDPOINTS - 10) + [409] * 20
+    assert database["webhook_endpoints"].count_documents({"owner_id": account.id}) == MAX_ENDPOINTS
 
 
 def test_anothers_endpoint_looks_like_a_missing_one(psp: Psp, merchant: Account) -> None:
