@@ -161,9 +161,12 @@ class ResendJobs:
     async def _new_job(self, caller: Caller, request: ResendJobRequest, job_id: str) -> ResendJob:
         if request.until < request.since:
             raise invalid(("body", "to"), "it ends before it begins", request.until.isoformat())
+        now = clock.now()
+        if request.since > now:
+            raise invalid(("body", "from"), "nothing has happened there yet", request.since.isoformat())
         if request.webhook_endpoint_id is not None:
             await enabled_endpoint(self._endpoints, caller.account_id, request.webhook_endpoint_id)
-        now, patterns = clock.now(), tuple(request.types or ["*"])
+        patterns = tuple(request.types or ["*"])
         # What happens from now on is sent as it happens.
         until = min(request.until, now)
         wanted = EventFilter(caller.account_id, _types(patterns), None, request.since, until)

@@ -578,6 +578,7 @@ def test_jobs_are_listed_newest_first(psp: Psp, account: Account) -> None:
     ("fields", "loc"),
     [
         ({"from": "2026-01-02T00:00:00Z", "to": "2026-01-01T00:00:00Z"}, ["body", "to"]),
+        ({"from": "2098-01-01T00:00:00Z"}, ["body", "from"]),
         ({"from": "yesterday"}, ["body", "from"]),
         ({"from": "1700000000"}, ["body", "from"]),
         ({"to": 1700000000}, ["body", "to"]),
