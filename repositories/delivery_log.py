@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from core.database import Database, Document
-from domain.attempts import Attempt, Phases
+from domain.attempts import Attempt, ErrorCode, Phases
 from domain.http_headers import Headers
-from repositories.deliveries import DeliveryState
+from repositories.deliveries import DeadReason, DeliveryState
 from repositories.pages import Page, Sort, read_page
 
 _NEWEST_FIRST = Sort("created_at", descending=True)
@@ -50,11 +50,11 @@ class LoggedDelivery:
     """None where it goes to a payment's own webhookUrl."""
     url: str
     state: DeliveryState
-    dead_reason: str | None
+    dead_reason: DeadReason | None
     attempt_count: int
     last_status: int | None
     """Of the newest attempt; None, too, before the first."""
-    last_error: str | None
+    last_error: ErrorCode | None
     due_at: datetime
     resend_id: str | None
     created_at: datetime
@@ -141,7 +141,7 @@ def _from_document(row: Document) -> LoggedDelivery:
         endpoint_id=row.get("endpoint_id"),
         url=row["url"],
         state=DeliveryState(row["state"]),
-        dead_reason=row.get("dead_reason"),
+        dead_reason=DeadReason(row["dead_reason"]) if row.get("dead_reason") else None,
         attempt_count=row["attempt_count"],
         last_status=row.get("last_status"),
         last_error=row.get("last_error"),

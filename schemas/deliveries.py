@@ -4,9 +4,20 @@ from typing import Literal
 
 from pydantic import Field
 
+from domain.attempts import ErrorCode
 from schemas.common import Moment, MomentGiven, ObjectId, RequestModel, ResponseModel
 
 DeliveryStatus = Literal["pending", "delivered", "dead"]
+DeadReasonCode = Literal[
+    "attempts_exhausted",
+    "receiver_gone",
+    "unsendable",
+    "endpoint_disabled",
+    "endpoint_deleted",
+    "endpoint_gone",
+    "event_gone",
+    "resend_cancelled",
+]
 
 
 class EndpointDeliveryQuery(RequestModel):
@@ -34,10 +45,10 @@ class DeliveryOut(ResponseModel):
         description="Of an endpoint: its URL when this delivery was made", examples=["http://localhost:4242/hook"]
     )
     status: DeliveryStatus = Field(examples=["delivered"])
-    dead_reason: str | None = Field(description="Why nobody tries any more", examples=["attempts_exhausted"])
+    dead_reason: DeadReasonCode | None = Field(description="Why nobody tries any more", examples=["attempts_exhausted"])
     attempt_count: int
     last_status: int | None = Field(description="What the newest attempt was answered", examples=[200])
-    last_error: str | None = Field(description="What went wrong with it, where a status does not say it")
+    last_error: ErrorCode | None = Field(description="What went wrong with it, where a status does not say it")
     next_attempt_at: Moment | None = Field(description="While it is pending")
     resend_id: str | None = Field(description="Where it was sent again: of which resend it is, or which resend job")
     created_at: Moment
@@ -69,7 +80,7 @@ class AttemptOut(ResponseModel):
     status: int | None = Field(
         description="null where no answer came; one that broke off has an `error` as well", examples=[200]
     )
-    error: str | None = Field(description="What went wrong, where a status does not say it", examples=["timeout"])
+    error: ErrorCode | None = Field(description="What went wrong, where a status does not say it", examples=["timeout"])
     request_headers: list[HeaderOut] = Field(description="Secrets are left out")
     response_headers: list[HeaderOut] = Field(description="Secrets are left out")
     response: str | None = Field(description="What was answered, at most 16 KiB of it")

@@ -74,7 +74,7 @@ def delivery_out(one: LoggedDelivery) -> DeliveryOut:
         webhook_endpoint_id=one.endpoint_id,
         url=one.url,
         status=one.state.value,
-        dead_reason=one.dead_reason,
+        dead_reason=None if one.dead_reason is None else one.dead_reason.value,
         attempt_count=one.attempt_count,
         last_status=one.last_status,
         last_error=one.last_error,
