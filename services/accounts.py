@@ -116,7 +116,9 @@ class Accounts:
             return after
 
         rotated = await self._database.in_transaction(exchange)
-        return WebhookSecretRotated(webhook_secret=new_secret, previous_expires_at=rotated.previous_secret_ends_at)
+        return WebhookSecretRotated(
+            webhook_secret=new_secret, previous_secret_expires_at=rotated.previous_secret_ends_at
+        )
 
     async def change_role(self, caller: Caller, account_id: str, role: Role) -> RoleChanged:
         """Give another account a role. Raises NotFound, Forbidden for one's own, LastSystemAdmin."""

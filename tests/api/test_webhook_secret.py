@@ -77,10 +77,10 @@ def test_a_new_secret_is_shown_with_the_end_of_the_old_one(psp: Psp) -> None:
 
     rotated = rotate(psp, account, overlapDays=7)
 
-    assert rotated.keys() == {"webhookSecret", "previousExpiresAt"}
+    assert rotated.keys() == {"webhookSecret", "previousSecretExpiresAt"}
     assert valid_secret(rotated["webhookSecret"])
     assert rotated["webhookSecret"] != account.webhook_secret
-    ends_at = datetime.fromisoformat(rotated["previousExpiresAt"])
+    ends_at = datetime.fromisoformat(rotated["previousSecretExpiresAt"])
     assert abs(ends_at - datetime.now(UTC) - timedelta(days=7)) < timedelta(minutes=1)
     me = psp.get("/users/me", headers=account.bearer)
     assert rotated["webhookSecret"] not in me.text, "it is shown once"
@@ -94,7 +94,7 @@ def test_without_a_body_the_old_secret_ends_after_a_day(psp: Psp, user: Account,
     answer = psp.post(ROTATE, content=body, headers=headers)
 
     assert answer.status_code == 200, answer.text
-    ends_at = datetime.fromisoformat(answer.json()["previousExpiresAt"])
+    ends_at = datetime.fromisoformat(answer.json()["previousSecretExpiresAt"])
     assert abs(ends_at - datetime.now(UTC) - timedelta(days=1)) < timedelta(minutes=1)
 
 
@@ -202,7 +202,7 @@ def test_without_an_overlap_the_old_secret_ends_at_once(psp: Psp, receiver: Rece
     rotated = rotate(psp, account, overlapDays=0)
     psp.charge(account, webhookUrl=receiver.url)
 
-    assert rotated["previousExpiresAt"] is None
+    assert rotated["previousSecretExpiresAt"] is None
     assert lives(psp, account, rotated["webhookSecret"])
     assert not lives(psp, account, account.webhook_secret)
     request = receiver.wait_for(1)[0]
@@ -313,7 +313,7 @@ def test_of_two_rotations_at_once_both_answers_are_true_in_some_order(psp: Psp, 
         assert all(lives(psp, account, answer["webhookSecret"]) for answer in answers)
         assert not lives(psp, account, account.webhook_secret), "the first to be exchanged, ended by the second"
         row = database["users"].find_one({"_id": account.id}) or {}
-        ends_at = [datetime.fromisoformat(answer["previousExpiresAt"]) for answer in answers]
+        ends_at = [datetime.fromisoformat(answer["previousSecretExpiresAt"]) for answer in answers]
         assert row["previous_webhook_secret_ends_at"] in ends_at
 
 
