@@ -188,9 +188,10 @@ class Unavailable(PspError):
     status = 503
     code = "unavailable"
     message = "The service is busy. Try again in a moment."
+    retry_after_s: ClassVar[int] = 1
 
     def __init__(self, message: str | None = None, *, headers: dict[str, str] | None = None):
-        super().__init__(message, headers={"Retry-After": "1", **(headers or {})})
+        super().__init__(message, headers={"Retry-After": str(self.retry_after_s), **(headers or {})})
 
 
 class DatabaseUnavailable(Unavailable):
@@ -204,6 +205,15 @@ class OutcomeUnknown(Unavailable):
         "The database stopped answering while the request was under way; whether it was carried out is unknown. "
         "Repeat it with the same Idempotency-Key."
     )
+
+
+class SecretUnreadable(Unavailable):
+    code = "secret_unreadable"
+    message = (
+        "The webhook secret cannot be opened with any key that the service has. "
+        "Exchange it with an overlap of 0 days, or try again when the key is back."
+    )
+    retry_after_s = 60  # somebody has to bring the key back
 
 
 class ConfigurationError(Exception):

@@ -2,8 +2,24 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Literal
 
 from domain.http_headers import Headers
+
+ErrorCode = Literal[
+    "timeout",
+    "dns_failed",
+    "connection_failed",
+    "tls_failed",
+    "connection_closed",
+    "request_failed",
+    "redirect_not_followed",
+    "secret_unreadable",
+    "internal_error",
+    "target_forbidden",
+    "invalid_url",
+]
+"""What can go wrong with an attempt, where an HTTP status does not say it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +43,7 @@ class Attempt:
     duration_ms: int
     phases: Phases
     status: int | None
-    error: str | None
-    """A code for what went wrong, where an HTTP status does not say it."""
+    error: ErrorCode | None
     request_headers: Headers
     response_headers: Headers
     response: str | None

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from core.database import Database, Document
-from domain.attempts import Attempt, Phases
+from domain.attempts import Attempt, ErrorCode, Phases
 from domain.http_headers import Headers
-from repositories.deliveries import DeliveryState
+from repositories.deliveries import DeadReason, DeliveryState
 from repositories.pages import Page, Sort, read_page
 
 _NEWEST_FIRST = Sort("created_at", descending=True)
@@ -23,6 +23,8 @@ _SUMMARY: Document = {
     "created_at": 1,
     "updated_at": 1,
     "attempt_count": {"$size": "$attempts"},
+    "last_status": {"$arrayElemAt": ["$attempts.status", -1]},
+    "last_error": {"$arrayElemAt": ["$attempts.error", -1]},
 }
 
 
@@ -34,6 +36,7 @@ class DeliveryFilter:
     state: DeliveryState | None = None
     event_id: str | None = None
     endpoint_id: str | None = None
+    resend_id: str | None = None
     created_from: datetime | None = None
     created_to: datetime | None = None
 
@@ -47,8 +50,11 @@ class LoggedDelivery:
     """None where it goes to a payment's own webhookUrl."""
     url: str
     state: DeliveryState
-    dead_reason: str | None
+    dead_reason: DeadReason | None
     attempt_count: int
+    last_status: int | None
+    """Of the newest attempt; None, too, before the first."""
+    last_error: ErrorCode | None
     due_at: datetime
     resend_id: str | None
     created_at: datetime
@@ -109,6 +115,8 @@ class DeliveryLogRepository:
 def _index(wanted: DeliveryFilter) -> str:
     if wanted.event_id is not None:
         return "event"
+    if wanted.resend_id is not None:
+        return "by_resend"
     return "by_owner" if wanted.endpoint_id is None else "by_endpoint"
 
 
@@ -117,10 +125,8 @@ def _conditions(wanted: DeliveryFilter) -> Document:
     # for an index more.
     states: Sequence[DeliveryState] = list(DeliveryState) if wanted.state is None else [wanted.state]
     conditions: Document = {"owner_id": wanted.owner_id, "state": {"$in": [state.value for state in states]}}
-    if wanted.event_id is not None:
-        conditions["event_id"] = wanted.event_id
-    if wanted.endpoint_id is not None:
-        conditions["endpoint_id"] = wanted.endpoint_id
+    equal = {"event_id": wanted.event_id, "endpoint_id": wanted.endpoint_id, "resend_id": wanted.resend_id}
+    conditions.update({field: value for field, value in equal.items() if value is not None})
     for operator, bound in (("$gte", wanted.created_from), ("$lte", wanted.created_to)):
         if bound is not None:
             conditions.setdefault("created_at", {})[operator] = bound
@@ -135,8 +141,10 @@ def _from_document(row: Document) -> LoggedDelivery:
         endpoint_id=row.get("endpoint_id"),
         url=row["url"],
         state=DeliveryState(row["state"]),
-        dead_reason=row.get("dead_reason"),
+        dead_reason=DeadReason(row["dead_reason"]) if row.get("dead_reason") else None,
         attempt_count=row["attempt_count"],
+        last_status=row.get("last_status"),
+        last_error=row.get("last_error"),
         due_at=row["due_at"],
         resend_id=row.get("resend_id"),
         created_at=row["created_at"],

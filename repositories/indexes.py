@@ -9,6 +9,9 @@ from collections.abc import Mapping
 
 from core.database import ASCENDING, Database, Document, IndexModel
 from repositories import signals
+from repositories.places import place_index
+from repositories.resend_jobs import RUNNING
+from repositories.webhook_endpoints import LIVE
 
 _CREATED = (("created_at", ASCENDING), ("_id", ASCENDING))
 _AMOUNT = (("amount_comparable", ASCENDING), ("_id", ASCENDING))
@@ -129,6 +132,16 @@ INDEXES: dict[str, list[IndexModel]] = {
             name="by_endpoint",
             partialFilterExpression={"endpoint_id": {"$exists": True}},
         ),
+        # Few deliveries are of a resend, so this costs the others nothing. The endpoint is judged in the index.
+        IndexModel(
+            [
+                *((key, ASCENDING) for key in ("owner_id", "resend_id", "state")),
+                *_CREATED,
+                ("endpoint_id", ASCENDING),
+            ],
+            name="by_resend",
+            partialFilterExpression={"resend_id": {"$exists": True}},
+        ),
         # What waits of a resend. The state is a key so that counting reads no delivery.
         IndexModel(
             [("resend_id", ASCENDING), ("state", ASCENDING), ("target", ASCENDING)],
@@ -139,9 +152,11 @@ INDEXES: dict[str, list[IndexModel]] = {
     "resend_jobs": [
         IndexModel([("owner_id", ASCENDING), ("status", ASCENDING), *_CREATED], name="by_owner"),
         IndexModel("due_at", name="work", partialFilterExpression={"due_at": {"$exists": True}}),
+        place_index(RUNNING),
     ],
     "webhook_endpoints": [
         _list_index("by_time", "owner_id", sort=_CREATED),
+        place_index(LIVE),
         IndexModel("created_at", name="outbox", partialFilterExpression={"outbox.0": {"$exists": True}}),
     ],
     "incoming_webhooks": [

@@ -10,6 +10,7 @@ from repositories import leases
 from repositories.claims import Claim, claim_document, claim_from
 from repositories.events import EventHead, Position
 from repositories.pages import Page, Sort, read_page
+from repositories.places import insert_in_place
 
 _NEWEST_FIRST = Sort("created_at", descending=True)
 
@@ -18,6 +19,10 @@ class JobStatus(StrEnum):
     RUNNING = "running"
     COMPLETED = "completed"
     CANCELLED = "cancelled"
+
+
+RUNNING: Document = {"status": JobStatus.RUNNING.value}
+"""What a job counts by, among those of an account that are under way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +58,14 @@ class ResendJobRepository:
     def __init__(self, database: Database):
         self._jobs = database["resend_jobs"]
 
-    async def insert(self, job: ResendJob, claim: Claim | None) -> bool:
-        """False where its id is taken: see claim_of."""
+    async def insert(self, job: ResendJob, claim: Claim | None, *, most: int) -> bool:
+        """Insert as one of at most so many of an account's that are under way. False where its id is taken: see
+        claim_of. Raises NoPlaceLeft."""
         document = {**_to_document(job), "due_at": job.created_at}
         if claim is not None:
             document["claim"] = claim_document(claim)
         try:
-            await self._jobs.insert_one(document)
+            await insert_in_place(self._jobs, document, RUNNING, most=most, index="by_owner")
         except DuplicateKey:
             return False
         return True
@@ -84,11 +90,6 @@ class ResendJobRepository:
             projection={"claim": 0},
             index="by_owner",
         )
-
-    async def count_running(self, owner_id: str, limit: int) -> int:
-        """How many of an account's jobs are under way, counted up to the limit."""
-        running = {"owner_id": owner_id, "status": JobStatus.RUNNING.value}
-        return await self._jobs.count_documents(running, limit=limit, hint="by_owner")
 
     async def cancel(self, owner_id: str, job_id: str, now: datetime) -> bool:
         """Stop a job, and have what it left waiting seen to. False for one that is cancelled already, or not there."""

@@ -7,7 +7,10 @@ from core.database import Database, Document, Session
 from domain.webhook_endpoints import DisabledReason, EndpointStatus, Ordering, WebhookEndpoint
 from repositories.outbox import Outbox, OutboxEvent, outbox_document
 from repositories.pages import Page, Sort, read_page
+from repositories.places import insert_in_place
 
+LIVE: Document = {"deleted": False}
+"""What an endpoint counts by, among those that an account has."""
 _ENDPOINT_FIELDS = {"outbox": 0}
 _NEWEST_FIRST = Sort("created_at", descending=True)
 _MOST_UNPUBLISHED = 100
@@ -18,12 +21,10 @@ class WebhookEndpointRepository:
         self._endpoints = database["webhook_endpoints"]
         self.outbox = Outbox(self._endpoints)
 
-    async def insert(self, endpoint: WebhookEndpoint) -> None:
-        await self._endpoints.insert_one({**_to_document(endpoint), "deleted": False, "outbox": []})
-
-    async def count(self, owner_id: str, limit: int) -> int:
-        """How many endpoints an account has, counted up to the limit."""
-        return await self._endpoints.count_documents({"deleted": False, "owner_id": owner_id}, limit=limit)
+    async def insert(self, endpoint: WebhookEndpoint, *, most: int) -> None:
+        """Insert as one of at most so many of an account's. Raises NoPlaceLeft."""
+        document = {**_to_document(endpoint), **LIVE, "outbox": []}
+        await insert_in_place(self._endpoints, document, LIVE, most=most, index="by_time")
 
     async def get(self, owner_id: str, endpoint_id: str, session: Session | None = None) -> WebhookEndpoint | None:
         """The owner's endpoint, unless deleted."""

@@ -1,5 +1,6 @@
 """Errors as clients see them: one form for all, whatever raised them."""
 
+import logging
 import math
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
@@ -12,6 +13,7 @@ from starlette.responses import Response
 from starlette.routing import Match, Route
 
 from core import json_codec
+from core.crypto import CannotDecrypt
 from core.database import DriverError, document_is_full, nothing_was_sent, outage
 from core.errors import (
     Contention,
@@ -21,6 +23,7 @@ from core.errors import (
     NotFound,
     OutcomeUnknown,
     PspError,
+    SecretUnreadable,
 )
 from domain.cards import mask_pans
 from routers.middleware import request_id_of
@@ -31,6 +34,7 @@ _SECRET_FIELDS = frozenset(
     | {"card", "number", "cvc", "expmonth", "expyear", "holdername"}
 )
 _MAX_ECHO = 200
+_LOG = logging.getLogger(__name__)
 
 
 def install(app: FastAPI) -> None:
@@ -38,6 +42,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(HTTPException, _http_exception)
     app.add_exception_handler(DriverError, _driver_error)
+    app.add_exception_handler(CannotDecrypt, _cannot_decrypt)
 
 
 def problem(
@@ -81,6 +86,12 @@ async def _driver_error(request: Request, error: Exception) -> Response:
         raise error
     reading = request.method in ("GET", "HEAD")
     return await _psp_error(request, DatabaseUnavailable() if reading or nothing_was_sent(error) else OutcomeUnknown())
+
+
+async def _cannot_decrypt(request: Request, error: Exception) -> Response:
+    """A webhook secret: no other request opens anything that is sealed."""
+    _LOG.error("request %s needs a webhook secret that cannot be opened: %s", request_id_of(request.scope), error)
+    return await _psp_error(request, SecretUnreadable())
 
 
 def _allowed_methods(request: Request) -> Iterable[str]:

@@ -10,6 +10,7 @@ from core.errors import (
     LastSystemAdmin,
     LoginFailed,
     NotFound,
+    SecretUnreadable,
     TokenInvalid,
     Unavailable,
 )
@@ -77,7 +78,7 @@ async def me(psp: PspDep, caller: CallerDep, request: Request) -> Response:
     return conditional(request, user.model_dump_json(by_alias=True).encode())
 
 
-@router.post("/users/me/webhook-secret/rotate", tags=["Users"], responses=documented(Contention))
+@router.post("/users/me/webhook-secret/rotate", tags=["Users"], responses=documented(Contention, SecretUnreadable))
 async def rotate_webhook_secret(
     psp: PspDep, actor: ActorDep, body: RotateRequest | None = None
 ) -> WebhookSecretRotated:

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
-from core.errors import Contention, InvalidState, NotFound, TooManyEndpoints
+from core.errors import Contention, InvalidState, NotFound, SecretUnreadable, TooManyEndpoints
 from routers.conditional import conditional, documented_conditional
 from routers.dependencies import ActorDep, CallerDep, PspDep
 from routers.roles import API
@@ -62,13 +62,13 @@ async def delete_webhook_endpoint(psp: PspDep, caller: CallerDep, endpoint_id: s
     return Message(message=f"Webhook endpoint '{endpoint_id}' deleted successfully.")
 
 
-@router.get("/{endpoint_id}/secret", responses=documented(NotFound))
+@router.get("/{endpoint_id}/secret", responses=documented(NotFound, SecretUnreadable))
 async def get_webhook_endpoint_secret(psp: PspDep, actor: ActorDep, endpoint_id: str) -> WebhookSecretOut:
     """What the endpoint is signed with. Each look is written to the audit log."""
     return await psp.webhook_endpoints.secret(actor, endpoint_id)
 
 
-@router.post("/{endpoint_id}/rotate", responses=documented(NotFound, Contention))
+@router.post("/{endpoint_id}/rotate", responses=documented(NotFound, Contention, SecretUnreadable))
 async def rotate_webhook_endpoint_secret(
     psp: PspDep, actor: ActorDep, endpoint_id: str, body: RotateRequest | None = None
 ) -> WebhookSecretOut:

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 
-from core.errors import NotFound, SignatureInvalid
+from core.errors import NotFound, SecretUnreadable, SignatureInvalid
 from routers.conditional import conditional, documented_conditional
 from routers.dependencies import CallerDep, PspDep
 from routers.roles import API
@@ -40,7 +40,7 @@ async def _verified(
 VerifiedDep = Annotated[str, Depends(_verified)]
 
 
-@router.post("/webhook-receive", responses=documented(SignatureInvalid))
+@router.post("/webhook-receive", responses=documented(SignatureInvalid, SecretUnreadable))
 async def receive_webhook(
     psp: PspDep, caller: CallerDep, request: Request, identity: VerifiedDep, body: IncomingWebhook
 ) -> WebhookReceipt:

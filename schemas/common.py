@@ -75,7 +75,7 @@ def _number(value: object) -> Decimal:
 
 _MOST_DECIMALS = max(EXPONENTS.values())
 _MOST_DIGITS = len(str(MAX_AMOUNT_MINOR))
-_DATE_AND_TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ]", re.ASCII)
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}([Tt ]|\Z)", re.ASCII)
 _ONLY_NUMBERS = re.compile(r"((0x[0-9a-f]*|[0-9]+)(\.|$))+", re.ASCII | re.IGNORECASE)
 _NAME = re.compile(r"([a-z0-9_-]{1,63}(\.|$))+", re.ASCII | re.IGNORECASE)
 _LONGEST_NAME = 253
@@ -144,8 +144,9 @@ def _utc(value: datetime) -> datetime:
 
 
 def _written_out(value: object) -> object:
-    """Text that begins with a date. Numbers would be read as seconds, or as milliseconds, since 1970."""
-    if not isinstance(value, str) or not _DATE_AND_TIME.match(value):
+    """Text that begins with a date. Numbers would be read as seconds, or as milliseconds, since 1970, and `20260131` is
+    meant as neither."""
+    if not isinstance(value, str) or not _DATE.match(value):
         raise PydanticKnownError("datetime_type")
     return value
 
@@ -186,13 +187,13 @@ Moment = Annotated[
     PlainSerializer(rfc3339, return_type=str),
     WithJsonSchema({"type": "string", "format": "date-time", "examples": ["2026-11-21T07:25:01.123Z"]}),
 ]
-MomentInBody = Annotated[
+MomentGiven = Annotated[
     datetime,
     BeforeValidator(_written_out),
     AfterValidator(_utc),
     WithJsonSchema({"type": "string", "format": "date-time", "examples": ["2026-11-21T07:25:01.123Z"]}),
 ]
-MomentBound = Annotated[datetime, AfterValidator(_utc)]
+"""What a client sends, in a query or a body alike. Without a zone it is UTC; a date alone is its first moment."""
 Metadata = Annotated[
     dict[
         Annotated[str, Field(min_length=1, max_length=40)],

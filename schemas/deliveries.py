@@ -4,16 +4,28 @@ from typing import Literal
 
 from pydantic import Field
 
-from schemas.common import Moment, MomentBound, ObjectId, RequestModel, ResponseModel
+from domain.attempts import ErrorCode
+from schemas.common import Moment, MomentGiven, ObjectId, RequestModel, ResponseModel
 
 DeliveryStatus = Literal["pending", "delivered", "dead"]
+DeadReasonCode = Literal[
+    "attempts_exhausted",
+    "receiver_gone",
+    "unsendable",
+    "endpoint_disabled",
+    "endpoint_deleted",
+    "endpoint_gone",
+    "event_gone",
+    "resend_cancelled",
+]
 
 
 class EndpointDeliveryQuery(RequestModel):
     status: DeliveryStatus | None = Field(None, description="`dead` are the dead letters")
     event_id: ObjectId | None = None
-    created_from: MomentBound | None = Field(None, description="RFC 3339, inclusive")
-    created_to: MomentBound | None = Field(None, description="RFC 3339, inclusive")
+    resend_id: ObjectId | None = Field(None, description="What one resend, or one resend job, has made")
+    created_from: MomentGiven | None = Field(None, description="RFC 3339, inclusive")
+    created_to: MomentGiven | None = Field(None, description="RFC 3339, inclusive")
     limit: int = Field(50, ge=1, le=100)
     cursor: str | None = Field(None, max_length=512)
 
@@ -33,8 +45,10 @@ class DeliveryOut(ResponseModel):
         description="Of an endpoint: its URL when this delivery was made", examples=["http://localhost:4242/hook"]
     )
     status: DeliveryStatus = Field(examples=["delivered"])
-    dead_reason: str | None = Field(description="Why nobody tries any more", examples=["attempts_exhausted"])
+    dead_reason: DeadReasonCode | None = Field(description="Why nobody tries any more", examples=["attempts_exhausted"])
     attempt_count: int
+    last_status: int | None = Field(description="What the newest attempt was answered", examples=[200])
+    last_error: ErrorCode | None = Field(description="What went wrong with it, where a status does not say it")
     next_attempt_at: Moment | None = Field(description="While it is pending")
     resend_id: str | None = Field(description="Where it was sent again: of which resend it is, or which resend job")
     created_at: Moment
@@ -66,7 +80,7 @@ class AttemptOut(ResponseModel):
     status: int | None = Field(
         description="null where no answer came; one that broke off has an `error` as well", examples=[200]
     )
-    error: str | None = Field(description="What went wrong, where a status does not say it", examples=["timeout"])
+    error: ErrorCode | None = Field(description="What went wrong, where a status does not say it", examples=["timeout"])
     request_headers: list[HeaderOut] = Field(description="Secrets are left out")
     response_headers: list[HeaderOut] = Field(description="Secrets are left out")
     response: str | None = Field(description="What was answered, at most 16 KiB of it")

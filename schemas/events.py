@@ -8,7 +8,7 @@ from pydantic import Field
 
 from core import json_codec
 from core.clock import rfc3339
-from schemas.common import Moment, MomentBound, RequestModel, ResponseModel
+from schemas.common import Moment, MomentGiven, RequestModel, ResponseModel
 from schemas.customers import CustomerOut
 from schemas.event_types import EVENT_TYPES, EventPattern
 from schemas.payments import PaymentOut
@@ -93,8 +93,8 @@ def event_schema_name(event_type: str) -> str:
 class EventQuery(RequestModel):
     type: EventPattern = Field("*", description="One type, or all of a kind: `payment.*`")
     object_id: str | None = Field(None, min_length=1, max_length=64, description="What the event is about")
-    created_from: MomentBound | None = Field(None, description="RFC 3339, inclusive")
-    created_to: MomentBound | None = Field(None, description="RFC 3339, inclusive")
+    created_from: MomentGiven | None = Field(None, description="RFC 3339, inclusive")
+    created_to: MomentGiven | None = Field(None, description="RFC 3339, inclusive")
     limit: int = Field(50, ge=1, le=100)
     cursor: str | None = Field(None, max_length=512)
 

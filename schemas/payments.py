@@ -22,7 +22,7 @@ from schemas.common import (
     HttpUrl,
     Metadata,
     Moment,
-    MomentBound,
+    MomentGiven,
     ObjectId,
     PositiveAmount,
     Reference,
@@ -251,8 +251,8 @@ class PaymentQuery(RequestModel):
     currency: CurrencyCode | None = None
     customer_name: str | None = Field(None, min_length=1, max_length=200, description="The whole name, in any case")
     reference: str | None = Field(None, min_length=1, max_length=255)
-    created_from: MomentBound | None = Field(None, description="RFC 3339, inclusive")
-    created_to: MomentBound | None = Field(None, description="RFC 3339, inclusive")
+    created_from: MomentGiven | None = Field(None, description="RFC 3339, inclusive")
+    created_to: MomentGiven | None = Field(None, description="RFC 3339, inclusive")
     limit: int = Field(50, ge=1, le=100)
     cursor: str | None = Field(None, max_length=512)
 

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
 
-from schemas.common import Moment, MomentInBody, ObjectId, RequestModel, ResponseModel, example
+from schemas.common import Moment, MomentGiven, ObjectId, RequestModel, ResponseModel, example
 from schemas.deliveries import DeliveryOut
 from schemas.event_types import EventPattern
 
@@ -36,8 +36,8 @@ class ResendJobRequest(RequestModel):
         )
     )
 
-    since: MomentInBody = Field(alias="from", description="When the events happened; RFC 3339, inclusive")
-    until: MomentInBody = Field(alias="to", description="RFC 3339, inclusive; what happens later is never resent")
+    since: MomentGiven = Field(alias="from", description="When the events happened; RFC 3339, inclusive")
+    until: MomentGiven = Field(alias="to", description="RFC 3339, inclusive; what happens later is never resent")
     types: EventPatterns | None = None
     failed_only: bool = Field(
         False,

@@ -45,7 +45,7 @@ class Dashboard(ResponseModel):
     user_id: str
     role: Role
     users_by_role: dict[str, int]
-    payments_by_status: dict[str, int]
-    volume_by_currency: list[Volume]
+    payments_by_status: dict[str, int] = Field(description="Of the 10,000 newest payments")
+    volume_by_currency: list[Volume] = Field(description="What was captured of the 10,000 newest payments")
     webhooks: WebhookFigures = Field(description="What became of the 10,000 newest deliveries")
-    last24_hours: list[HourFigure] = Field(description="Payments created, by the hour, oldest first")
+    last24_hours: list[HourFigure] = Field(description="Payments created in each hour, up to 10,000; oldest first")

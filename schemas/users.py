@@ -55,7 +55,7 @@ class WebhookSecretRotated(ResponseModel):
     shows_a_secret: ClassVar[bool] = True
 
     webhook_secret: str = Field(description="Shown here and never again", examples=["whsec_C2FVsBQIhrscChlQIMV…"])
-    previous_expires_at: Moment | None = Field(description="Until when the secret so far counts as well")
+    previous_secret_expires_at: Moment | None = Field(description="Until when the secret so far counts as well")
 
 
 class LoginRequest(RequestModel):

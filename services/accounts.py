@@ -95,7 +95,8 @@ class Accounts:
 
     async def rotate_webhook_secret(self, actor: Actor, *, overlap_days: int) -> WebhookSecretRotated:
         """A new webhook secret, which only this answer shows. The one so far counts as well until the overlap ends, and
-        one before that no longer. Raises Contention where the account is being deleted."""
+        one before that no longer. Raises Contention where the account is being deleted, and CannotDecrypt with an
+        overlap only."""
         account_id, new_secret = actor.caller.account_id, new_webhook_secret()
 
         async def exchange(session: Session) -> SigningAccount:
@@ -115,7 +116,9 @@ class Accounts:
             return after
 
         rotated = await self._database.in_transaction(exchange)
-        return WebhookSecretRotated(webhook_secret=new_secret, previous_expires_at=rotated.previous_secret_ends_at)
+        return WebhookSecretRotated(
+            webhook_secret=new_secret, previous_secret_expires_at=rotated.previous_secret_ends_at
+        )
 
     async def change_role(self, caller: Caller, account_id: str, role: Role) -> RoleChanged:
         """Give another account a role. Raises NotFound, Forbidden for one's own, LastSystemAdmin."""

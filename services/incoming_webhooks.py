@@ -60,7 +60,7 @@ class IncomingWebhooks:
         """The identity by which a second copy is recognised. What does not verify is counted, and nothing more.
 
         Each scheme whose headers are there must fit: there is no falling back from one to the other.
-        Raises SignatureInvalid.
+        Raises SignatureInvalid, and CannotDecrypt where it cannot be told.
         """
         refusal = _refusal(await self._live_secrets(caller.account_id), given, body)
         if refusal is not None:

@@ -11,6 +11,7 @@ from repositories.deliveries import DeadReason, DeliveryRepository, NewDelivery
 from repositories.delivery_log import DeliveryLogRepository, EventDelivery
 from repositories.events import EventFilter, EventHead, EventRepository
 from repositories.pages import EXACT_TOTAL, CursorInvalid
+from repositories.places import NoPlaceLeft
 from repositories.resend_jobs import JobStatus, LeasedJob, ResendJob, ResendJobRepository
 from repositories.resent_deliveries import ResentDeliveryRepository
 from repositories.webhook_endpoints import WebhookEndpointRepository
@@ -148,7 +149,12 @@ class ResendJobs:
 
     async def _insert(self, job: ResendJob, asked: bytes | None) -> Answer:
         body = job_out(job).model_dump_json(by_alias=True).encode()
-        if not await self._jobs.insert(job, None if asked is None else Claim(job.id, asked, 202, body)):
+        claim = None if asked is None else Claim(job.id, asked, 202, body)
+        try:
+            inserted = await self._jobs.insert(job, claim, most=MAX_RUNNING)
+        except NoPlaceLeft:
+            raise TooManyResendJobs from None
+        if not inserted:
             raise IdempotencyKeyReused
         self._signals.resends.set()
         return Answer(202, body)
@@ -156,12 +162,12 @@ class ResendJobs:
     async def _new_job(self, caller: Caller, request: ResendJobRequest, job_id: str) -> ResendJob:
         if request.until < request.since:
             raise invalid(("body", "to"), "it ends before it begins", request.until.isoformat())
+        now = clock.now()
+        if request.since > now:
+            raise invalid(("body", "from"), "nothing has happened there yet", request.since.isoformat())
         if request.webhook_endpoint_id is not None:
             await enabled_endpoint(self._endpoints, caller.account_id, request.webhook_endpoint_id)
-        # Who makes several at once may pass the bound by a few.
-        if await self._jobs.count_running(caller.account_id, MAX_RUNNING) >= MAX_RUNNING:
-            raise TooManyResendJobs
-        now, patterns = clock.now(), tuple(request.types or ["*"])
+        patterns = tuple(request.types or ["*"])
         # What happens from now on is sent as it happens.
         until = min(request.until, now)
         wanted = EventFilter(caller.account_id, _types(patterns), None, request.since, until)

@@ -146,6 +146,8 @@ def _delivery_out(made: NewDelivery) -> DeliveryOut:
         status="pending",
         dead_reason=None,
         attempt_count=0,
+        last_status=None,
+        last_error=None,
         next_attempt_at=made.due_at,
         resend_id=made.resend_id,
         created_at=made.due_at,

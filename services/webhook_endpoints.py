@@ -14,6 +14,7 @@ from repositories.audit import Action
 from repositories.deliveries import DeadReason, DeliveryRepository
 from repositories.outbox import OutboxEvent
 from repositories.pages import CursorInvalid
+from repositories.places import NoPlaceLeft
 from repositories.webhook_endpoints import WebhookEndpointRepository
 from schemas.webhook_endpoints import (
     WebhookEndpointMade,
@@ -36,6 +37,7 @@ from services.validation import invalid
 from services.webhook_secrets import EndpointSecrets
 
 MAX_ENDPOINTS = 50
+"""Of an account: one event makes a delivery for each."""
 _STORED_AS = {"retry_schedule": "retry_schedule_s", "timeout": "timeout_s"}
 
 
@@ -59,9 +61,6 @@ class WebhookEndpoints:
     async def create(self, caller: Caller, request: WebhookEndpointRequest) -> WebhookEndpointMade:
         """A new endpoint with a secret of its own. Raises TooManyEndpoints."""
         fields = _fields(request.model_dump())
-        # One event makes a delivery for each, so there is a bound. Who creates several at once may pass it by a few.
-        if await self._endpoints.count(caller.account_id, MAX_ENDPOINTS) >= MAX_ENDPOINTS:
-            raise TooManyEndpoints
         endpoint_id, secret, now = ids.fresh("we"), new_webhook_secret(), clock.now()
         endpoint = WebhookEndpoint(
             id=endpoint_id,
@@ -71,7 +70,10 @@ class WebhookEndpoints:
             updated_at=now,
             **fields,
         )
-        await self._endpoints.insert(endpoint)
+        try:
+            await self._endpoints.insert(endpoint, most=MAX_ENDPOINTS)
+        except NoPlaceLeft:
+            raise TooManyEndpoints from None
         return WebhookEndpointMade(**webhook_endpoint_out(endpoint).model_dump(), secret=secret)
 
     async def get(self, caller: Caller, endpoint_id: str) -> WebhookEndpointOut:
@@ -113,15 +115,15 @@ class WebhookEndpoints:
         await self._deliveries.bury_waiting(endpoint_id, DeadReason.ENDPOINT_DELETED)
 
     async def secret(self, actor: Actor, endpoint_id: str) -> WebhookSecretOut:
-        """The secrets that sign now. That they were read is in the audit log. Raises NotFound."""
-        endpoint = await self._find(actor.caller, endpoint_id)
+        """The secrets that sign now. That they were read is in the audit log. Raises NotFound, CannotDecrypt."""
+        shown = self._shown(await self._find(actor.caller, endpoint_id))
         await self._audit.record(actor, Action.ENDPOINT_SECRET_READ, endpoint_id)
-        return self._shown(endpoint)
+        return shown
 
     async def rotate(self, actor: Actor, endpoint_id: str, *, overlap_days: int) -> WebhookSecretOut:
         """A new secret. The one so far signs as well until the overlap ends, and one before that no longer.
 
-        Raises NotFound, Contention where the endpoint is being deleted.
+        Raises NotFound, Contention where the endpoint is being deleted, and CannotDecrypt with an overlap only.
         """
         new_secret = new_webhook_secret()
 

@@ -15,13 +15,13 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 
 from core import clock
 from domain import http_headers, retry
-from domain.attempts import Phases
+from domain.attempts import ErrorCode, Phases
 from domain.targets import forbidden
 
 TIMEOUT_S = 15.0
 """From looking up the name to the last byte of the answer."""
 MAX_RESPONSE_BYTES = 16 * 1024
-_CODES: Mapping[type[Exception], str] = {
+_CODES: Mapping[type[Exception], ErrorCode] = {
     TimeoutError: "timeout",
     aiohttp.ClientConnectorDNSError: "dns_failed",
     aiohttp.ClientSSLError: "tls_failed",
@@ -46,8 +46,8 @@ class Reply:
 
     duration_ms: int = 0
     status: int | None = None
-    error: str | None = None
-    """A code: see `_error`. A redirect has a status as well."""
+    error: ErrorCode | None = None
+    """A redirect has a status as well."""
     text: str | None = None
     headers: http_headers.Headers = ()
     phases: Phases = field(default_factory=Phases)
@@ -185,7 +185,7 @@ class _TimedConnector(aiohttp.TCPConnector):
         return connection
 
 
-def _error(error: Exception) -> str:
+def _error(error: Exception) -> ErrorCode:
     """The code of what kept an answer from coming."""
     if isinstance(error, aiohttp.ClientConnectorError) and isinstance(error.os_error, ForbiddenTarget):
         return "target_forbidden"

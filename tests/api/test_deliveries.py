@@ -19,6 +19,8 @@ SUMMARY = [
     "status",
     "deadReason",
     "attemptCount",
+    "lastStatus",
+    "lastError",
     "nextAttemptAt",
     "resendId",
     "createdAt",
@@ -87,15 +89,16 @@ def test_a_list_says_what_became_of_each_event_at_each_target(
     for row in rows:
         by_endpoint.setdefault(row["webhookEndpointId"], []).append(row)
     assert by_endpoint.keys() == {made["taking"], made["refusing"], None}
-    for endpoint_id, url, status, attempts in (
-        (made["taking"], made["url"], "delivered", 1),
-        (None, f"{made['url']}/own", "delivered", 1),
-        (made["refusing"], made["bad_url"], "dead", 2),
+    for endpoint_id, url, status, attempts, last in (
+        (made["taking"], made["url"], "delivered", 1, 200),
+        (None, f"{made['url']}/own", "delivered", 1, 200),
+        (made["refusing"], made["bad_url"], "dead", 2, 500),
     ):
         told = by_endpoint[endpoint_id]
         assert [row["eventType"] for row in told] == ["payment.completed", "payment.processing", "payment.created"]
         for row in told:
             assert (row["url"], row["status"], row["attemptCount"]) == (url, status, attempts)
+            assert (row["lastStatus"], row["lastError"]) == (last, None)
             assert row["nextAttemptAt"] is row["resendId"] is None
             assert row["createdAt"] < row["updatedAt"]
     events = psp.get("/events", headers=account.key).json()["events"]
@@ -135,6 +138,8 @@ def test_one_delivery_is_shown_with_its_attempts(psp: Psp, history: tuple[Accoun
         ({"eventId": "first", "status": "dead"}, 1),
         ({"eventId": "first", "webhookEndpointId": "taking"}, 1),
         ({"eventId": "evt_none"}, 0),
+        ({"resendId": "rs_none"}, 0),
+        ({"resendId": "rs_none", "webhookEndpointId": "taking"}, 0),
         ({"createdFrom": "2020-01-01T00:00:00Z", "createdTo": "2099-01-01T00:00:00Z"}, 9),
         ({"createdFrom": "2099-01-01T00:00:00Z"}, 0),
         ({"createdTo": "2020-01-01T00:00:00Z", "status": "dead"}, 0),
@@ -236,6 +241,22 @@ def test_what_waits_says_when_it_is_tried_again(psp: Psp, receiver: Receiver) ->
     assert buried["updatedAt"] > row["updatedAt"]
 
 
+def test_a_list_says_what_went_wrong_last(psp: Psp, receiver: Receiver) -> None:
+    receiver.answers = lambda number, request: 500 if number == 0 else 302
+    account = psp.register()
+    made = make_endpoint(psp, account, receiver, events=["customer.created"], retrySchedule=[0])
+
+    psp.post("/customers", json={"name": "Ada"}, headers=account.key)
+
+    (row,) = listed(psp, account, 1, status="dead")
+    assert (row["lastStatus"], row["lastError"]) == (302, "redirect_not_followed")
+    psp.patch(f"/webhook-endpoints/{made}", json={"url": "http://127.0.0.1:1/"}, headers=account.key)
+    resent = psp.post(f"/deliveries/{row['id']}/resend", headers=account.key).json()
+    assert (resent["lastStatus"], resent["lastError"]) == (None, None)
+    (again,) = listed(psp, account, 1, resendId=resent["resendId"], status="dead")
+    assert (again["id"], again["lastStatus"], again["lastError"]) == (resent["id"], None, "connection_failed")
+
+
 def test_a_delivery_of_an_older_version_is_shown_with_what_it_has(
     psp: Psp, database: pymongo.database.Database[Row], receiver: Receiver
 ) -> None:
@@ -259,6 +280,7 @@ def test_a_delivery_of_an_older_version_is_shown_with_what_it_has(
         ({"status": "failed"}, "status"),
         ({"status": ""}, "status"),
         ({"eventId": ""}, "eventId"),
+        ({"resendId": "x" * 65}, "resendId"),
         ({"webhookEndpointId": "x" * 65}, "webhookEndpointId"),
         ({"createdFrom": "yesterday"}, "createdFrom"),
         ({"createdTo": "0001-01-01T00:00:00+23:00"}, "createdTo"),

@@ -549,8 +549,8 @@ def test_an_account_has_a_few_jobs_under_way(
     psp: Psp, account: Account, receiver: Receiver, database: pymongo.database.Database[Row]
 ) -> None:
     job = run(psp, account)
-    copy = database.resend_jobs.find_one({"_id": job["id"]})
-    assert copy is not None
+    copy = database.resend_jobs.find_one({"_id": job["id"]}, {"place": 0})
+    assert copy is not None, "without a place, like those of an older version"
     running = [{**copy, "_id": f"{job['id']}_{number}", "status": "running"} for number in range(5)]
     database.resend_jobs.insert_many(running)
 
@@ -578,6 +578,7 @@ def test_jobs_are_listed_newest_first(psp: Psp, account: Account) -> None:
     ("fields", "loc"),
     [
         ({"from": "2026-01-02T00:00:00Z", "to": "2026-01-01T00:00:00Z"}, ["body", "to"]),
+        ({"from": "2098-01-01T00:00:00Z"}, ["body", "from"]),
         ({"from": "yesterday"}, ["body", "from"]),
         ({"from": "1700000000"}, ["body", "from"]),
         ({"to": 1700000000}, ["body", "to"]),

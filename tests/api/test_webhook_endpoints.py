@@ -1,6 +1,7 @@
 """Webhook endpoints: where an account's events are sent, which of them, and signed with what."""
 
 import json
+import os
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +16,8 @@ from standardwebhooks import Webhook, WebhookVerificationError
 from domain.signing import plain_signature
 from schemas.webhook_endpoints import WebhookEndpointMade, WebhookEndpointOut
 from services.webhook_endpoints import MAX_ENDPOINTS
-from tests.factories import Account, Psp
+from tests.conftest import Server
+from tests.factories import API, Account, Psp
 from tests.receiver import Received, Receiver
 
 Row = dict[str, Any]
@@ -192,6 +194,25 @@ def test_an_account_has_a_bounded_number_of_endpoints(psp: Psp) -> None:
     assert f"at most {MAX_ENDPOINTS} " in refused.json()["detail"]
     psp.delete(f"/webhook-endpoints/{made[0]['id']}", headers=account.key)
     make(psp, account)
+
+
+def test_the_bound_holds_for_sixty_at_once_and_for_those_of_an_older_version(
+    psp: Psp, server: Server, database: Database
+) -> None:
+    account = psp.register()
+    old = [make(psp, account)["id"] for _ in range(10)]
+    database["webhook_endpoints"].update_many({"_id": {"$in": old}}, {"$unset": {"place": ""}})
+    body = {"url": NOWHERE, "events": ["*"]}
+
+    def one(_: int) -> int:
+        url = f"{server.url}{API}/webhook-endpoints"
+        return httpx.post(url, json=body, headers=account.key, timeout=30, verify=False).status_code
+
+    with ThreadPoolExecutor(60) as pool:
+        statuses = list(pool.map(one, range(60)))
+
+    assert sorted(statuses) == [201] * (MAX_ENDPOINTS - 10) + [409] * 20
+    assert database["webhook_endpoints"].count_documents({"owner_id": account.id}) == MAX_ENDPOINTS
 
 
 def test_anothers_endpoint_looks_like_a_missing_one(psp: Psp, merchant: Account) -> None:
@@ -385,6 +406,21 @@ def test_without_an_overlap_the_old_secret_ends_at_once(psp: Psp, receiver: Rece
     (request,) = receiver.wait_for(1)
     assert fits(rotated["secret"], request)
     assert not fits(made["secret"], request)
+
+
+def test_a_secret_that_no_key_opens_is_not_shown_and_can_be_exchanged_without_an_overlap(
+    psp: Psp, merchant: Account, database: Database
+) -> None:
+    made = make(psp, merchant)
+    sealed = {"sealed_secrets": b"old!" + os.urandom(80)}
+    database["webhook_endpoints"].update_one({"_id": made["id"]}, {"$set": sealed})
+
+    path = f"/webhook-endpoints/{made['id']}"
+    refused = [psp.get(f"{path}/secret", headers=merchant.key), psp.post(f"{path}/rotate", headers=merchant.key)]
+
+    assert [(one.status_code, one.json()["code"]) for one in refused] == [(503, "secret_unreadable")] * 2
+    assert database["audit"].count_documents({"target_id": made["id"]}) == 0, "nothing was shown"
+    assert rotate(psp, merchant, made, overlapDays=0)["previousSecret"] is None
 
 
 def test_two_secrets_at_most_are_live(psp: Psp, merchant: Account) -> None:

@@ -1,6 +1,7 @@
 """An account's own webhook secret exchanged: what it sends and what is sent to it verify all the while."""
 
 import json
+import os
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -76,10 +77,10 @@ def test_a_new_secret_is_shown_with_the_end_of_the_old_one(psp: Psp) -> None:
 
     rotated = rotate(psp, account, overlapDays=7)
 
-    assert rotated.keys() == {"webhookSecret", "previousExpiresAt"}
+    assert rotated.keys() == {"webhookSecret", "previousSecretExpiresAt"}
     assert valid_secret(rotated["webhookSecret"])
     assert rotated["webhookSecret"] != account.webhook_secret
-    ends_at = datetime.fromisoformat(rotated["previousExpiresAt"])
+    ends_at = datetime.fromisoformat(rotated["previousSecretExpiresAt"])
     assert abs(ends_at - datetime.now(UTC) - timedelta(days=7)) < timedelta(minutes=1)
     me = psp.get("/users/me", headers=account.bearer)
     assert rotated["webhookSecret"] not in me.text, "it is shown once"
@@ -93,7 +94,7 @@ def test_without_a_body_the_old_secret_ends_after_a_day(psp: Psp, user: Account,
     answer = psp.post(ROTATE, content=body, headers=headers)
 
     assert answer.status_code == 200, answer.text
-    ends_at = datetime.fromisoformat(answer.json()["previousExpiresAt"])
+    ends_at = datetime.fromisoformat(answer.json()["previousSecretExpiresAt"])
     assert abs(ends_at - datetime.now(UTC) - timedelta(days=1)) < timedelta(minutes=1)
 
 
@@ -201,7 +202,7 @@ def test_without_an_overlap_the_old_secret_ends_at_once(psp: Psp, receiver: Rece
     rotated = rotate(psp, account, overlapDays=0)
     psp.charge(account, webhookUrl=receiver.url)
 
-    assert rotated["previousExpiresAt"] is None
+    assert rotated["previousSecretExpiresAt"] is None
     assert lives(psp, account, rotated["webhookSecret"])
     assert not lives(psp, account, account.webhook_secret)
     request = receiver.wait_for(1)[0]
@@ -225,6 +226,34 @@ def test_a_secret_whose_overlap_is_over_does_not_come_back(psp: Psp, database: D
     second = rotate(psp, account)["webhookSecret"]
 
     assert [lives(psp, account, secret) for secret in (second, first, account.webhook_secret)] == [True, True, False]
+
+
+# A secret that no key of ENCRYPTION_KEY opens
+
+
+@pytest.fixture
+def locked_out(psp: Psp, database: Database) -> Account:
+    """An account whose secret is sealed under a key that the service does not have."""
+    account = psp.register("user")
+    database["users"].update_one({"_id": account.id}, {"$set": {"webhook_secret": b"old!" + os.urandom(80)}})
+    return account
+
+
+def test_what_cannot_be_judged_for_want_of_a_key_is_to_be_sent_again_later(psp: Psp, locked_out: Account) -> None:
+    for headers in (plain(locked_out.webhook_secret), standard(locked_out.webhook_secret), {}):
+        sent = {"Content-Type": "application/json", **locked_out.key, **headers}
+        answer = psp.post("/webhook-receive", content=BODY, headers=sent)
+
+        assert (answer.status_code, answer.json()["code"]) == (503, "secret_unreadable")
+        assert int(answer.headers["Retry-After"]) > 0
+    assert sum(psp.get("/incoming-webhooks", headers=locked_out.key).json()["refused"].values()) == 0
+
+
+def test_a_secret_that_cannot_be_opened_is_exchanged_without_an_overlap(psp: Psp, locked_out: Account) -> None:
+    refused = psp.post(ROTATE, headers=locked_out.key)
+
+    assert (refused.status_code, refused.json()["code"]) == (503, "secret_unreadable")
+    assert lives(psp, locked_out, rotate(psp, locked_out, overlapDays=0)["webhookSecret"])
 
 
 # What the account sends
@@ -284,7 +313,7 @@ def test_of_two_rotations_at_once_both_answers_are_true_in_some_order(psp: Psp, 
         assert all(lives(psp, account, answer["webhookSecret"]) for answer in answers)
         assert not lives(psp, account, account.webhook_secret), "the first to be exchanged, ended by the second"
         row = database["users"].find_one({"_id": account.id}) or {}
-        ends_at = [datetime.fromisoformat(answer["previousExpiresAt"]) for answer in answers]
+        ends_at = [datetime.fromisoformat(answer["previousSecretExpiresAt"]) for answer in answers]
         assert row["previous_webhook_secret_ends_at"] in ends_at
 
 

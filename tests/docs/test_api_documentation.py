@@ -14,6 +14,7 @@ from core import config, errors, json_codec
 from domain.payments import ACCEPTS, MOVES, Command, Status
 from domain.roles import MERCHANTS
 from main import app  # noqa: TID251 - the application itself is what is described
+from repositories.deliveries import DeadReason
 from routers.roles import API, ROLE_TABLE, Access, Needs
 from routers.route import PspRoute
 from schemas.event_examples import EVENT_EXAMPLES
@@ -268,6 +269,21 @@ def test_the_event_types_are_those_of_the_registry() -> None:
     documented = {code(row[0]): row[1] for row in rows(outgoing) if "." in code(row[0])}
 
     assert documented == EVENT_TYPES
+
+
+def test_the_codes_of_deliveries_are_all_named_in_the_page_and_in_the_openapi_document() -> None:
+    deliveries = section(read("api_documentation.md"), "## Deliveries")
+    (told,) = [line for line in deliveries.splitlines() if line.startswith("What went wrong (`error`)")]
+    schemas = app.openapi()["components"]["schemas"]
+
+    def enum(model: str, field: str) -> set[str]:
+        code_or_null, _ = schemas[model]["properties"][field]["anyOf"]
+        return set(code_or_null["enum"])
+
+    errors_told = set(re.findall(r"`(\w+)`", told)) - {"error"}
+    assert errors_told == enum("AttemptOut", "error") == enum("DeliveryOut", "lastError")
+    reasons_told = {code(row[0]) for row in rows(deliveries) if row[0].startswith("`") and len(row) == 2}
+    assert reasons_told == enum("DeliveryOut", "deadReason") == set(DeadReason)
 
 
 def test_each_event_type_has_its_payload_and_its_example() -> None:

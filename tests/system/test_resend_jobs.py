@@ -19,6 +19,7 @@ from repositories.deliveries import DeadReason, DeliveryRepository, DeliveryStat
 from repositories.delivery_log import DeliveryLogRepository
 from repositories.events import EventHead, EventRepository
 from repositories.indexes import create_indexes
+from repositories.places import NoPlaceLeft
 from repositories.resend_jobs import JobStatus, LeasedJob, ResendJob, ResendJobRepository
 from repositories.resent_deliveries import ResentDeliveryRepository
 from repositories.signals import SignalRepository
@@ -67,10 +68,14 @@ def events(owner_id: str, count: int) -> list[Row]:
     ]
 
 
-async def ask(jobs: ResendJobRepository, number: int = 1) -> ResendJob:
+def new_job(number: int) -> ResendJob:
     now = clock.now()
-    job = ResendJob(f"rsj_{number}", OWNER, LONG_AGO, now, ("*",), False, None, 0, now, now)
-    assert await jobs.insert(job, None)
+    return ResendJob(f"rsj_{number}", OWNER, LONG_AGO, now, ("*",), False, None, 0, now, now)
+
+
+async def ask(jobs: ResendJobRepository, number: int = 1) -> ResendJob:
+    job = new_job(number)
+    assert await jobs.insert(job, None, most=100)
     return job
 
 
@@ -84,6 +89,24 @@ async def state(jobs: ResendJobRepository, job: ResendJob) -> ResendJob:
     found = await jobs.get(OWNER, job.id)
     assert found is not None
     return found
+
+
+async def test_of_sixty_asked_for_at_once_as_many_are_under_way_as_may_be(jobs: ResendJobRepository) -> None:
+    async def insert(number: int) -> bool:
+        try:
+            return await jobs.insert(new_job(number), None, most=5)
+        except NoPlaceLeft:
+            return False
+
+    assert sum(await asyncio.gather(*(insert(number) for number in range(60)))) == 5
+    first, second, *_ = (await jobs.page(OWNER, limit=50, cursor=None)).items
+    assert await jobs.cancel(OWNER, first.id, clock.now())
+    leased = [await lease(jobs) for _ in range(5)]
+    (its,) = [one for one in leased if one.job.id == second.id]
+    assert await jobs.advance(its, [], 0, clock.now(), completed=True)
+
+    assert sum(await asyncio.gather(*(insert(number) for number in range(60, 90)))) == 2, "one ended, one cancelled"
+    assert not await jobs.insert(second, None, most=100), "an id that is taken"
 
 
 async def test_two_workers_never_hold_the_same_job(jobs: ResendJobRepository) -> None:

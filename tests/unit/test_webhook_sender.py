@@ -1,12 +1,17 @@
 """Sending one webhook: whatever the receiver does, it comes to a reply, and to a bounded one."""
 
 import asyncio
+import inspect
+import re
 import socket
 from collections.abc import AsyncIterator
+from typing import get_args
 
 import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
 
+from domain.attempts import ErrorCode
+from services import delivery, webhook_sender
 from services.webhook_sender import MAX_RESPONSE_BYTES, Reply, WebhookSender
 
 
@@ -39,6 +44,14 @@ async def test_a_failure_that_nobody_has_thought_of_is_a_failed_attempt_and_logg
     assert record.exc_info is not None
     assert "unheard of" in caplog.text
     assert "hush" not in caplog.text
+
+
+def test_every_code_of_the_senders_is_one_that_a_delivery_may_show() -> None:
+    source = "".join(inspect.getsource(module) for module in (webhook_sender, delivery))
+    written = re.findall(r'(?:error=|return |_CODES.*, )"([a-z_]+)"', source)
+    codes = {*written, *webhook_sender._CODES.values()}
+
+    assert codes == set(get_args(ErrorCode))
 
 
 async def answered(body: bytes) -> Reply:
