@@ -19,6 +19,7 @@ from commands.signatures import sign, verify
 from commands.trigger import trigger
 from core.config import Settings, load_settings
 from core.errors import ConfigurationError, EmailTaken
+from core.startup import settle_memory
 from services.psp import open_psp
 from workers.runner import running_workers
 
@@ -146,6 +147,7 @@ async def _work(settings: Settings) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     async with open_psp(settings, is_worker=True) as psp, running_workers(psp):
+        settle_memory()
         typer.echo("Worker running. Ctrl-C stops it.")
         await stopped.wait()
 

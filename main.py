@@ -1,6 +1,5 @@
 """Mock PSP: the application. `uvicorn main:app` serves it."""
 
-import gc
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -10,7 +9,7 @@ from fastapi_offline import FastAPIOffline
 from starlette.routing import Route
 
 from core.config import Settings, load_settings
-from core.startup import BriefStartErrors
+from core.startup import BriefStartErrors, settle_memory
 from routers import (
     admin,
     bank,
@@ -70,9 +69,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             await _ensure_system_admin(psp)
             if works:
                 await stack.enter_async_context(running_workers(psp))
-            # What exists now lives as long as the process: the garbage collector need not look at it again and again.
-            gc.collect()
-            gc.freeze()
+            settle_memory()
             yield
 
     app = FastAPIOffline(
