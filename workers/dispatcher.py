@@ -16,7 +16,7 @@ from domain.webhook_endpoints import Ordering
 from services.delivery import Delivery, Found, Sent
 from services.parcels import Fresh, Parcel
 from services.signals import SWEEP_S, Signals
-from workers.loop import finish, rest
+from workers.loop import rest
 
 SLOTS = 128
 """How many are sent, or written down, at once."""
@@ -200,7 +200,7 @@ class Dispatcher:
             finally:
                 self._slots.end(target, began_at_s, _now_s(), result)
                 self._begin_soon()
-            await finish(self._record(sent))
+            await self._record(sent)
         except DriverError as error:
             _LOG.warning("what an attempt came to was not written, it may be made again: %s", type(error).__name__)
         finally:

@@ -15,6 +15,7 @@ import pytest
 from core import clock
 from core.database import Database
 from domain.attempts import Attempt, Phases
+from domain.webhook_endpoints import WebhookEndpoint
 from repositories.deliveries import DeadReason, DeliveryRepository, DeliveryState, Outcome
 from repositories.delivery_log import DeliveryLogRepository
 from repositories.events import EventHead, EventRepository
@@ -183,17 +184,19 @@ async def test_a_job_may_be_stopped_anywhere(database: Database, jobs: ResendJob
     """Its worker ends at whatever it awaits, again and again; another goes on when the lease has ended."""
     count = 1030
     await database["events"].insert_many(events(OWNER, count))
-    endpoint = {"_id": "we_1", "owner_id": OWNER, "deleted": False, "status": "enabled", "events": ["*"]}
-    await database["webhook_endpoints"].insert_one({**endpoint, "url": "http://127.0.0.1:9"})
+    endpoints, now = WebhookEndpointRepository(database), clock.now()
+    await endpoints.insert(WebhookEndpoint("we_1", OWNER, "http://127.0.0.1:9", ("*",), b"", now, now), most=1)
     signals = Signals(SignalRepository(database), tell_others=False)
     deliveries, resent = DeliveryRepository(database), ResentDeliveryRepository(database)
     rows = (deliveries, resent, DeliveryLogRepository(database), EventRepository(database))
-    work = ResendJobs(jobs, *rows, WebhookEndpointRepository(database), signals, b"key")
+    work = ResendJobs(jobs, *rows, endpoints, signals, b"key")
     job = await ask(jobs)
     chance, stops = random.Random(4), 0
     while (found := await state(jobs, job)).status is JobStatus.RUNNING:
         task = asyncio.create_task(work.work())
-        _, under_way = await asyncio.wait({task}, timeout=chance.uniform(0, 0.03) if stops < 60 else None)
+        ended, under_way = await asyncio.wait({task}, timeout=chance.uniform(0, 0.03) if stops < 60 else None)
+        for one in ended:
+            one.result()
         for one in under_way:
             one.cancel()
             stops += 1
