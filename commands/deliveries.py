@@ -94,7 +94,8 @@ def tell(delivery: Delivery, as_json: bool) -> None:
     attempts = delivery["attemptCount"]
     line = f"{_clock(delivery['updatedAt'])}  {status}  {delivery['id']}  {delivery['eventType']} to {delivery['url']}"
     if attempts:
-        line += f", {attempts} {'attempt' if attempts == 1 else 'attempts'}"
+        last = " ".join(str(one) for one in (delivery["lastStatus"], delivery["lastError"]) if one is not None)
+        line += f", {attempts} {'attempt' if attempts == 1 else 'attempts'} ({last})"
     if delivery["deadReason"]:
         line += f", {delivery['deadReason']}"
     if attempts and delivery["nextAttemptAt"]:

@@ -111,7 +111,7 @@ def test_a_person_reads_a_line_for_each_change(psp: Psp, account: Account, tail:
             line = tailing.line()
 
     assert re.fullmatch(
-        rf"\d\d:\d\d:\d\d  delivered  dlv_\w{{26}}  customer\.created to {receiver.url}, 1 attempt", line
+        rf"\d\d:\d\d:\d\d  delivered  dlv_\w{{26}}  customer\.created to {receiver.url}, 1 attempt \(200\)", line
     ), line
 
 
