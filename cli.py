@@ -1,28 +1,22 @@
 """The command line: `python cli.py --help`."""
 
 import asyncio
-import signal
 import sys
 from collections.abc import Coroutine
-from typing import Annotated, NoReturn
+from typing import Annotated, NoReturn, TypeVar
 
 import typer
-import uvicorn
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as ProgressBar
-from uvicorn.loops.auto import auto_loop_factory
 
-from bank.app import create_app as create_bank_app
 from commands import deliveries
 from commands.listen import listen
 from commands.signatures import sign, verify
 from commands.trigger import trigger
 from core.config import Settings, load_settings
 from core.errors import ConfigurationError, EmailTaken
-from core.startup import settle_memory
-from services.psp import open_psp
-from workers.runner import running_workers
 
+# What a server is made of takes a second to import: those commands that need it import it themselves.
+
+T = TypeVar("T")
 GRACEFUL_SHUTDOWN_S = 8
 app = typer.Typer(
     help="Mock PSP: a payment service provider to test against.",
@@ -37,6 +31,8 @@ def serve(
     reload: Annotated[bool, typer.Option("--reload", help="Start again whenever a source file changes.")] = False,
 ) -> None:
     """Serve the API on HOST and PORT, with the workers inside unless WORKER=off."""
+    import uvicorn
+
     settings = _settings()
     typer.echo(f"\n  Mock PSP   {settings.url}/api/v1\n  Try it     {settings.url}/docs\n")
     uvicorn.run(
@@ -52,8 +48,9 @@ def serve(
 @app.command()
 def worker() -> None:
     """Run the workers alone: payments to the bank, events, webhooks. Any number may run beside each other."""
-    settings = _settings()
-    _run(_work(settings))
+    from commands.processes import work
+
+    _run(work(_settings()))
 
 
 @app.command()
@@ -65,11 +62,15 @@ def bank(
 
     It keeps its books in the same MongoDB. It asks nobody who they are: leave it on loopback.
     """
+    import uvicorn
+
+    from bank.app import create_app
+
     settings = _settings()
     base_url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     typer.echo(f"\n  Mock bank   {base_url}/docs\n  To use it   BANK_URL={base_url}\n")
     uvicorn.run(
-        create_bank_app(settings),
+        create_app(settings),
         host=host,
         port=port,
         server_header=False,
@@ -86,22 +87,15 @@ def create_admin(
     ] = False,
 ) -> None:
     """Make a system_admin, for instance when the first one's password is lost."""
+    from commands.processes import create_system_admin
+
     password = sys.stdin.readline().rstrip("\n") if password_stdin else None
     if password is not None and not 8 <= len(password) <= 64:
         _fail("A password has 8 to 64 characters.")
     if email.count("@") != 1 or not 3 <= len(email) <= 254:
         _fail("An e-mail address is needed.")
-    settings = _settings()
-
-    async def create() -> None:
-        async with open_psp(settings, is_worker=False) as psp:
-            made = await psp.accounts.create_system_admin(email, password)
-        typer.echo(f"system_admin {made.email} made.")
-        if password is None:
-            typer.echo(f"Password, shown this once: {made.password}")
-
     try:
-        _run(create())
+        _run(create_system_admin(_settings(), email, password))
     except EmailTaken as error:
         _fail(str(error))
 
@@ -112,7 +106,14 @@ def rotate_keys() -> None:
 
     Every process must have been started with that list of keys before. May be stopped anywhere and run again.
     """
-    _run(_rotate_keys(_settings()))
+    from commands.processes import rotate_keys as rotate
+
+    if unreadable := _run(rotate(_settings())):
+        _fail(
+            f"{unreadable} could not be opened with any key of ENCRYPTION_KEY, and stay as they are. "
+            "Put the key they were made with at the end of the list, and run this again."
+        )
+    typer.echo("Nothing is left under another key: the keys after the first can be removed from ENCRYPTION_KEY.")
 
 
 app.command()(listen)
@@ -123,35 +124,6 @@ app.command()(sign)
 app.command()(verify)
 
 
-async def _rotate_keys(settings: Settings) -> None:
-    renewed = unreadable = 0
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    async with open_psp(settings, is_worker=False) as psp:
-        with ProgressBar(*columns) as bar:
-            task = bar.add_task("Encrypting", total=await psp.key_rotation.total())
-            async for batch in psp.key_rotation.rotate():
-                renewed += batch.renewed
-                unreadable += batch.unreadable
-                bar.update(task, advance=batch.documents, description=f"Encrypting {batch.place}")
-    typer.echo(f"{renewed} {'value' if renewed == 1 else 'values'} encrypted anew under the first key.")
-    if unreadable:
-        _fail(
-            f"{unreadable} could not be opened with any key of ENCRYPTION_KEY, and stay as they are. "
-            "Put the key they were made with at the end of the list, and run this again."
-        )
-    typer.echo("Nothing is left under another key: the keys after the first can be removed from ENCRYPTION_KEY.")
-
-
-async def _work(settings: Settings) -> None:
-    stopped = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
-    async with open_psp(settings, is_worker=True) as psp, running_workers(psp):
-        settle_memory()
-        typer.echo("Worker running. Ctrl-C stops it.")
-        await stopped.wait()
-
-
 def _settings() -> Settings:
     try:
         return load_settings()
@@ -159,10 +131,12 @@ def _settings() -> Settings:
         _fail(str(error))
 
 
-def _run(work: Coroutine[None, None, None]) -> None:
+def _run(work: Coroutine[None, None, T]) -> T:
+    from uvicorn.loops.auto import auto_loop_factory
+
     try:
         with asyncio.Runner(loop_factory=auto_loop_factory(use_subprocess=False)) as runner:
-            runner.run(work)
+            return runner.run(work)
     except ConfigurationError as error:
         _fail(str(error))
 
