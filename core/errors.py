@@ -82,6 +82,11 @@ class Forbidden(PspError):
     message = "Access denied."
 
 
+class WrongPassword(Forbidden):
+    code = "wrong_password"
+    message = "The current password is wrong."
+
+
 class NotFound(PspError):
     status = 404
     code = "not_found"

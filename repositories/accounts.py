@@ -105,6 +105,16 @@ class AccountRepository:
         )
         return bool(result.matched_count)
 
+    async def set_password(self, account: Account, password_hash: str, now: datetime, session: Session) -> bool:
+        """Change the password on condition that nobody else did since the account was read. Sessions that were opened
+        before end with this write."""
+        result = await self._users.update_one(
+            {"_id": account.id, "deleted": False, "credentials_version": account.credentials_version},
+            {"$set": {"password_hash": password_hash, "updated_at": now}, "$inc": {"credentials_version": 1}},
+            session=session,
+        )
+        return bool(result.matched_count)
+
     async def delete(self, account_id: str, expected: Role, now: datetime, session: Session | None = None) -> bool:
         """Delete on condition that the role is still the expected one. Its keys and tokens stop with this write."""
         result = await self._users.update_one(

@@ -11,6 +11,7 @@ from domain.roles import Role
 
 class Action(StrEnum):
     ACCOUNT_SECRET_ROTATED = "account.webhook_secret_rotated"  # noqa: S105 - a name, not a secret
+    PASSWORD_CHANGED = "account.password_changed"  # noqa: S105
     ENDPOINT_SECRET_READ = "webhook_secret.read"  # noqa: S105
     ENDPOINT_SECRET_ROTATED = "webhook_secret.rotated"  # noqa: S105
 

@@ -30,7 +30,10 @@ INDEXES: dict[str, list[IndexModel]] = {
         _list_index("by_role", "role", sort=_CREATED),
     ],
     "sessions": [
-        IndexModel("owner_id", name="owner"),
+        IndexModel(
+            [*((key, ASCENDING) for key in ("owner_id", "ended", "credentials_version")), *_CREATED],
+            name="living",
+        ),
         # Ended and expired sessions go by themselves once their refresh token is of no use.
         IndexModel("expires_at", name="expiry", expireAfterSeconds=0),
     ],

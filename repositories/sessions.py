@@ -5,6 +5,9 @@ from datetime import datetime
 
 from core.coalesce import Coalescer
 from core.database import Database, Document
+from repositories.pages import Page, Sort, read_page
+
+_NEWEST_FIRST = Sort("created_at", descending=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,7 +17,10 @@ class SessionRecord:
     refresh_hash: bytes
     credentials_version: int
     created_at: datetime
+    last_used_at: datetime
     expires_at: datetime
+    address: str | None = None
+    user_agent: str | None = None
     ended: bool = False
 
 
@@ -31,7 +37,10 @@ class SessionRepository:
                 "refresh_hash": record.refresh_hash,
                 "credentials_version": record.credentials_version,
                 "created_at": record.created_at,
+                "last_used_at": record.last_used_at,
                 "expires_at": record.expires_at,
+                "address": record.address,
+                "user_agent": record.user_agent,
                 "ended": False,
             }
         )
@@ -40,16 +49,35 @@ class SessionRepository:
         """The session, ended or not. Shares its round trip with others."""
         return await self._live(session_id)
 
-    async def rotate(self, session_id: str, used_hash: bytes, next_hash: bytes, expires_at: datetime) -> bool:
+    async def page(
+        self, owner_id: str, credentials_version: int, *, limit: int, cursor: str | None
+    ) -> Page[SessionRecord]:
+        """An account's sessions that live, newest first: what expires is gone within a minute. Raises CursorInvalid."""
+        living = {"owner_id": owner_id, "ended": False, "credentials_version": credentials_version}
+        return await read_page(self._sessions, living, _NEWEST_FIRST, limit=limit, cursor=cursor, build=_from_document)
+
+    async def rotate(
+        self, session_id: str, used_hash: bytes, next_hash: bytes, now: datetime, expires_at: datetime
+    ) -> bool:
         """Exchange the refresh token, on condition that the used one is the one that works now."""
         result = await self._sessions.update_one(
             {"_id": session_id, "refresh_hash": used_hash, "ended": False},
-            {"$set": {"refresh_hash": next_hash, "expires_at": expires_at}},
+            {"$set": {"refresh_hash": next_hash, "last_used_at": now, "expires_at": expires_at}},
         )
         return bool(result.matched_count)
 
     async def end(self, session_id: str) -> None:
         await self._sessions.update_one({"_id": session_id}, {"$set": {"ended": True}})
+
+    async def end_of(self, owner_id: str, session_id: str) -> bool:
+        """End one of an account's. False where it has no such session that has not ended."""
+        result = await self._sessions.update_one(
+            {"_id": session_id, "owner_id": owner_id, "ended": False}, {"$set": {"ended": True}}
+        )
+        return bool(result.matched_count)
+
+    async def end_all(self, owner_id: str) -> None:
+        await self._sessions.update_many({"owner_id": owner_id, "ended": False}, {"$set": {"ended": True}})
 
     async def _read(self, session_ids: list[str]) -> list[SessionRecord | None]:
         rows = await self._sessions.find({"_id": {"$in": list(set(session_ids))}}).to_list(None)
@@ -64,6 +92,10 @@ def _from_document(row: Document) -> SessionRecord:
         refresh_hash=bytes(row["refresh_hash"]),
         credentials_version=row["credentials_version"],
         created_at=row["created_at"],
+        # One that an older version opened knows less of itself.
+        last_used_at=row.get("last_used_at") or row["created_at"],
         expires_at=row["expires_at"],
+        address=row.get("address"),
+        user_agent=row.get("user_agent"),
         ended=row["ended"],
     )

@@ -13,6 +13,7 @@ from core.errors import (
     SecretUnreadable,
     TokenInvalid,
     Unavailable,
+    WrongPassword,
 )
 from domain.roles import Role
 from routers.conditional import conditional, documented_conditional
@@ -20,6 +21,7 @@ from routers.dependencies import ActorDep, CallerDep, PspDep
 from routers.roles import API
 from routers.route import PspRoute, documented
 from schemas.common import EmptyBody, Message
+from schemas.sessions import PasswordChange
 from schemas.users import (
     LoginForm,
     LoginRequest,
@@ -47,15 +49,15 @@ async def register(psp: PspDep, body: RegisterRequest) -> Registered:
 
 
 @router.post("/users/login", tags=["Sessions"], responses=documented(LoginFailed, Unavailable))
-async def login(psp: PspDep, body: LoginRequest) -> TokenPair:
+async def login(psp: PspDep, request: Request, body: LoginRequest) -> TokenPair:
     """Open a session: an access token for the Authorization header, and a refresh token for the next one."""
-    return await psp.sessions.log_in(body.email, body.password)
+    return await psp.sessions.log_in(body.email, body.password, **_origin(request))
 
 
 @router.post("/auth/token", tags=["Sessions"], responses=documented(LoginFailed, Unavailable))
-async def token(psp: PspDep, form: Annotated[LoginForm, Form()]) -> TokenPair:
+async def token(psp: PspDep, request: Request, form: Annotated[LoginForm, Form()]) -> TokenPair:
     """The same as an OAuth 2 password form; the Authorize button uses it. `username` is the e-mail address."""
-    return await psp.sessions.log_in(form.username, form.password)
+    return await psp.sessions.log_in(form.username, form.password, **_origin(request))
 
 
 @router.post("/users/refresh", tags=["Sessions"], responses=documented(TokenInvalid))
@@ -69,6 +71,13 @@ async def logout(psp: PspDep, caller: CallerDep, body: EmptyBody | None = None) 
     """End the session. Its tokens stop working at once."""
     await psp.sessions.log_out(caller)
     return Message(message="Logged out successfully.")
+
+
+@router.post("/users/me/password", tags=["Users"], responses=documented(WrongPassword, Contention, Unavailable))
+async def change_password(psp: PspDep, actor: ActorDep, body: PasswordChange) -> Message:
+    """Change one's own password. Every session ends at once, the one that asks among them; API keys stay."""
+    await psp.accounts.change_password(actor, body.current_password, body.new_password)
+    return Message(message="Password changed successfully. Log in again.")
 
 
 @router.get("/users/me", response_model=UserOut, tags=["Users"], **documented_conditional())
@@ -112,3 +121,7 @@ async def change_role(psp: PspDep, caller: CallerDep, user_id: str, body: RoleCh
 async def protected(caller: CallerDep) -> Welcome:
     """Whether an access token works."""
     return Welcome(message="Access granted — authenticated user.", user_id=caller.account_id, role=caller.role)
+
+
+def _origin(request: Request) -> dict[str, str | None]:
+    return {"address": request.client.host if request.client else None, "user_agent": request.headers.get("User-Agent")}

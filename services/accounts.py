@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from core import clock, ids
 from core.database import Database, Session
-from core.errors import BadRequest, Contention, EmailTaken, Forbidden, LastSystemAdmin, NotFound
+from core.errors import BadRequest, Contention, EmailTaken, Forbidden, LastSystemAdmin, NotFound, WrongPassword
 from core.security import PasswordHasher, new_webhook_secret
 from domain.accounts import Account, ApiKey, SigningAccount
 from domain.roles import Role, may_delete
@@ -119,6 +119,21 @@ class Accounts:
         return WebhookSecretRotated(
             webhook_secret=new_secret, previous_secret_expires_at=rotated.previous_secret_ends_at
         )
+
+    async def change_password(self, actor: Actor, current: str, new: str) -> None:
+        """Change the caller's password: all sessions end with this write. Raises WrongPassword."""
+        account = await self._find(actor.caller.account_id, "User not found.")
+        if not await self._hasher.verify(current, account.password_hash):
+            raise WrongPassword
+        new_hash = await self._hasher.hash(new)
+
+        async def change(session: Session) -> None:
+            # On condition that nobody else changed it since it was checked.
+            if not await self._accounts.set_password(account, new_hash, clock.now(), session):
+                raise Contention
+            await self._audit.record(actor, Action.PASSWORD_CHANGED, account.id, session=session)
+
+        await self._database.in_transaction(change)
 
     async def change_role(self, caller: Caller, account_id: str, role: Role) -> RoleChanged:
         """Give another account a role. Raises NotFound, Forbidden for one's own, LastSystemAdmin."""

@@ -6,16 +6,20 @@ from datetime import timedelta
 
 from core import clock
 from core.crypto import keyed_hash
-from core.errors import LoginFailed, TokenInvalid
+from core.errors import LoginFailed, NotFound, TokenInvalid
 from core.security import REFRESH_TOKEN, Credential, PasswordHasher, TokenSigner
 from domain.accounts import Identity
 from repositories.accounts import AccountRepository
+from repositories.pages import CursorInvalid
 from repositories.sessions import SessionRecord, SessionRepository
+from schemas.sessions import SessionOut, SessionPage, SessionQuery
 from schemas.users import TokenPair
 from services.caller import Caller
+from services.validation import invalid
 
 REFRESH_TOKEN_LIFETIME = timedelta(days=14)
 _PURPOSE = "refresh_token"
+_LONGEST_USER_AGENT = 200
 
 
 class Sessions:
@@ -33,8 +37,13 @@ class Sessions:
         self._signer = signer
         self._hash_key = hash_key
 
-    async def log_in(self, email: str, password: str) -> TokenPair:
-        """Open a session. Raises LoginFailed, as slowly for an unknown address as for a wrong password."""
+    async def log_in(
+        self, email: str, password: str, *, address: str | None = None, user_agent: str | None = None
+    ) -> TokenPair:
+        """Open a session. Raises LoginFailed, as slowly for an unknown e-mail address as for a wrong password.
+
+        `address` and `user_agent` are for its owner, who may wonder one day whose session this is.
+        """
         account = await self._accounts.find_by_email(email)
         if not await self._hasher.verify(password, account.password_hash if account else None) or account is None:
             raise LoginFailed
@@ -48,7 +57,10 @@ class Sessions:
                 # Of the account whose password was just checked: if it has changed since, the session is stillborn.
                 credentials_version=account.credentials_version,
                 created_at=now,
+                last_used_at=now,
                 expires_at=now + REFRESH_TOKEN_LIFETIME,
+                address=address,
+                user_agent=user_agent[:_LONGEST_USER_AGENT] if user_agent else None,
             )
         )
         return self._pair(Identity(account.id, account.role, account.credentials_version), refresh_token)
@@ -59,11 +71,11 @@ class Sessions:
         A token of a session that is not its current one has been used before: somebody else holds a copy, and the
         whole session ends (RFC 9700, section 4.14.2).
         """
-        used = REFRESH_TOKEN.parse(text)
+        used, now = REFRESH_TOKEN.parse(text), clock.now()
         if used is None:
             raise TokenInvalid
         session = await self._sessions.get(used.id)
-        if session is None or session.ended or session.expires_at <= clock.now():
+        if session is None or session.ended or session.expires_at <= now:
             raise TokenInvalid
         identity = await self._accounts.identify(session.owner_id)
         if identity is None or identity.credentials_version != session.credentials_version:
@@ -71,7 +83,7 @@ class Sessions:
         upcoming = REFRESH_TOKEN.issue(session.id)
         current = hmac.compare_digest(session.refresh_hash, self._hash(used))
         if not current or not await self._sessions.rotate(
-            session.id, self._hash(used), self._hash(upcoming), clock.now() + REFRESH_TOKEN_LIFETIME
+            session.id, self._hash(used), self._hash(upcoming), now, now + REFRESH_TOKEN_LIFETIME
         ):
             await self._sessions.end(session.id)
             raise TokenInvalid
@@ -81,6 +93,34 @@ class Sessions:
         """End the caller's session: its tokens stop with this write."""
         assert caller.session_id is not None
         await self._sessions.end(caller.session_id)
+
+    async def page(self, caller: Caller, query: SessionQuery) -> SessionPage:
+        """The caller's sessions that live."""
+        identity = await self._accounts.identify(caller.account_id)
+        if identity is None:
+            raise TokenInvalid  # deleted a moment ago
+        try:
+            page = await self._sessions.page(
+                caller.account_id, identity.credentials_version, limit=query.limit, cursor=query.cursor
+            )
+        except CursorInvalid as error:
+            raise invalid(("query", "cursor"), str(error), query.cursor) from None
+        return SessionPage(
+            sessions=[_shown(one, caller) for one in page.items],
+            total_sessions=page.total,
+            total_is_lower_bound=page.total_is_lower_bound,
+            has_more=page.next_cursor is not None,
+            next_cursor=page.next_cursor,
+        )
+
+    async def end(self, caller: Caller, session_id: str) -> None:
+        """End one of the caller's sessions: its tokens stop with this write. Raises NotFound."""
+        if not await self._sessions.end_of(caller.account_id, session_id):
+            raise NotFound(f"Session '{session_id}' not found.")
+
+    async def end_all(self, caller: Caller) -> None:
+        """The caller's own among them."""
+        await self._sessions.end_all(caller.account_id)
 
     async def authenticate(self, token: str) -> Caller:
         """Who an access token speaks for. Raises TokenInvalid.
@@ -109,3 +149,15 @@ class Sessions:
 
     def _hash(self, credential: Credential) -> bytes:
         return keyed_hash(self._hash_key, _PURPOSE, credential.text.encode())
+
+
+def _shown(one: SessionRecord, caller: Caller) -> SessionOut:
+    return SessionOut(
+        id=one.id,
+        current=one.id == caller.session_id,
+        address=one.address,
+        user_agent=one.user_agent,
+        created_at=one.created_at,
+        last_used_at=one.last_used_at,
+        expires_at=one.expires_at,
+    )

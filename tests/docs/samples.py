@@ -52,6 +52,8 @@ def _body(account: Account, part: RouteSection, ids: dict[str, str]) -> bytes:
 def _objects(psp: Psp, account: Account, part: RouteSection) -> dict[str, str]:
     """What the path and the body of the request name, in the state in which the request makes sense."""
     ids = {"user_id": account.id, "resource": "transactions"}
+    if "/sessions" in part.path:
+        ids["session_id"] = psp.get("/sessions", headers=account.bearer).json()["sessions"][0]["id"]
     if "/customers" in part.path:
         made = psp.post("/customers", json={"name": "Grace Hopper"}, headers=account.key)
         ids["customer_id"] = made.json()["id"]
