@@ -9,7 +9,7 @@ from fastapi import Depends, Request
 
 from core.errors import InvalidRequest
 from domain.cards import mask_pans
-from routers.middleware import request_id_of
+from routers.request_ids import request_id_of
 from routers.route import caller_of, psp_of
 from schemas.payments import ChargeFields
 from services.audit import Actor

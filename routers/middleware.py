@@ -6,23 +6,17 @@ from urllib.parse import quote, unquote_plus
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from core import ids
 from core.errors import PspError
 from domain.cards import mask_pans
+from routers.problems import problem
+from routers.request_ids import give_request_id
 
 _LOG = logging.getLogger("mock_psp.request")
-_ACCEPTED = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
-_REQUEST_ID = "psp.request_id"
 _PROOF = re.compile(r"(/3ds/[^/]+/)[^/?]+")
 
 
-def request_id_of(scope: Scope) -> str:
-    request_id: str = scope[_REQUEST_ID]
-    return request_id
-
-
 class RequestContext:
-    """Gives each request an id (its own `X-Request-ID` where that is a plain word) and returns it with the answer.
+    """Gives each request an id and returns it with the answer.
 
     An error that nobody expected is logged with that id, and answered as a 500 that tells nothing of the inside.
     """
@@ -34,7 +28,7 @@ class RequestContext:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request_id = scope[_REQUEST_ID] = _given(scope) or ids.fresh("req")
+        request_id = give_request_id(scope)
         header = (b"x-request-id", request_id.encode())
         started = False
 
@@ -51,8 +45,6 @@ class RequestContext:
             _LOG.exception("request %s failed: %s %s", request_id, scope["method"], _without_secrets(scope["path"]))
             if started:
                 raise
-            from routers.problems import problem  # noqa: PLC0415 - problems needs request_id_of
-
             response = problem(request_id, PspError.status, PspError.code, PspError.message)
             await response(scope, receive, send_with_id)
 
@@ -72,10 +64,3 @@ def _without_secrets(address: str) -> str:
     readable = unquote_plus(address)
     masked = _PROOF.sub(r"\1XXX", mask_pans(readable))
     return address if masked == readable else quote(masked, safe="/?&=")
-
-
-def _given(scope: Scope) -> str | None:
-    for name, value in scope["headers"]:
-        if name == b"x-request-id" and _ACCEPTED.fullmatch(value):
-            return str(value.decode("ascii"))
-    return None

@@ -26,7 +26,7 @@ from core.errors import (
     SecretUnreadable,
 )
 from domain.cards import mask_pans
-from routers.middleware import request_id_of
+from routers.request_ids import request_id_of
 
 _SECRET_FIELDS = frozenset(
     {"password", "new_password", "refresh_token", "apikey", "api_key", "secret", "webhookurl"}
