@@ -61,6 +61,7 @@ class Settings(Address):
 
     access_token_minutes: int = Field(default=120, ge=1, le=60 * 24)
     password_hash_cost: int = Field(default=12, ge=MIN_HASH_COST, le=16)
+    login_throttle: bool = False
 
     processing_delay_seconds: float = Field(default=1.0, ge=0, le=3600, allow_inf_nan=False)
     worker: Literal["embedded", "off"] = "embedded"
@@ -78,6 +79,7 @@ class Settings(Address):
         if values.get("environment") == "production":
             return {
                 "access_token_minutes": 15,
+                "login_throttle": True,
                 "webhook_allow_private_networks": False,
                 "webhook_retry_schedule": PRODUCTION_RETRY_S,
                 "retention_days": PRODUCTION_RETENTION_DAYS,

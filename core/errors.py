@@ -129,6 +129,12 @@ class CardTokenExpired(PspError):
     message = "The card token has expired. Make a new one."
 
 
+class TooManyAttempts(PspError):
+    status = 429
+    code = "too_many_attempts"
+    message = "Too many failed attempts. Wait as long as Retry-After says."
+
+
 class TooManyEndpoints(PspError):
     status = 409
     code = "too_many_endpoints"

@@ -12,6 +12,7 @@ from core.errors import (
     NotFound,
     SecretUnreadable,
     TokenInvalid,
+    TooManyAttempts,
     Unavailable,
     WrongPassword,
 )
@@ -48,13 +49,13 @@ async def register(psp: PspDep, body: RegisterRequest) -> Registered:
     return await psp.accounts.register(body)
 
 
-@router.post("/users/login", tags=["Sessions"], responses=documented(LoginFailed, Unavailable))
+@router.post("/users/login", tags=["Sessions"], responses=documented(LoginFailed, TooManyAttempts, Unavailable))
 async def login(psp: PspDep, request: Request, body: LoginRequest) -> TokenPair:
     """Open a session: an access token for the Authorization header, and a refresh token for the next one."""
     return await psp.sessions.log_in(body.email, body.password, **_origin(request))
 
 
-@router.post("/auth/token", tags=["Sessions"], responses=documented(LoginFailed, Unavailable))
+@router.post("/auth/token", tags=["Sessions"], responses=documented(LoginFailed, TooManyAttempts, Unavailable))
 async def token(psp: PspDep, request: Request, form: Annotated[LoginForm, Form()]) -> TokenPair:
     """The same as an OAuth 2 password form; the Authorize button uses it. `username` is the e-mail address."""
     return await psp.sessions.log_in(form.username, form.password, **_origin(request))
@@ -73,7 +74,9 @@ async def logout(psp: PspDep, caller: CallerDep, body: EmptyBody | None = None) 
     return Message(message="Logged out successfully.")
 
 
-@router.post("/users/me/password", tags=["Users"], responses=documented(WrongPassword, Contention, Unavailable))
+@router.post(
+    "/users/me/password", tags=["Users"], responses=documented(WrongPassword, Contention, TooManyAttempts, Unavailable)
+)
 async def change_password(psp: PspDep, actor: ActorDep, body: PasswordChange) -> Message:
     """Change one's own password. Every session ends at once, the one that asks among them; API keys stay."""
     await psp.accounts.change_password(actor, body.current_password, body.new_password)

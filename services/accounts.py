@@ -7,7 +7,7 @@ from core import clock, ids
 from core.database import Database, Session
 from core.errors import BadRequest, Contention, EmailTaken, Forbidden, LastSystemAdmin, NotFound, WrongPassword
 from core.security import PasswordHasher, new_webhook_secret
-from domain.accounts import Account, ApiKey, SigningAccount
+from domain.accounts import Account, ApiKey, SigningAccount, fold_email
 from domain.roles import Role, may_delete
 from repositories.accounts import AccountRepository, EmailInUse
 from repositories.audit import Action
@@ -25,6 +25,7 @@ from schemas.users import (
 from services.api_keys import ApiKeys
 from services.audit import Actor, Audit
 from services.caller import Caller
+from services.login_throttle import LoginThrottle
 from services.validation import invalid
 from services.webhook_secrets import AccountSecrets
 
@@ -48,6 +49,7 @@ class Accounts:
         accounts: AccountRepository,
         api_keys: ApiKeys,
         hasher: PasswordHasher,
+        throttle: LoginThrottle,
         webhook_secrets: AccountSecrets,
         audit: Audit,
     ):
@@ -55,6 +57,7 @@ class Accounts:
         self._accounts = accounts
         self._api_keys = api_keys
         self._hasher = hasher
+        self._throttle = throttle
         self._webhook_secrets = webhook_secrets
         self._audit = audit
 
@@ -121,10 +124,14 @@ class Accounts:
         )
 
     async def change_password(self, actor: Actor, current: str, new: str) -> None:
-        """Change the caller's password: all sessions end with this write. Raises WrongPassword."""
+        """Change the caller's password: all sessions end with this write. Raises WrongPassword, TooManyAttempts."""
         account = await self._find(actor.caller.account_id, "User not found.")
+        # As at a login: a stolen token must not let anybody try passwords.
+        tried = fold_email(account.email)
+        await self._throttle.admit(tried, actor.address)
         if not await self._hasher.verify(current, account.password_hash):
             raise WrongPassword
+        await self._throttle.succeeded(tried, actor.address)
         new_hash = await self._hasher.hash(new)
 
         async def change(session: Session) -> None:

@@ -21,6 +21,7 @@ from repositories.deliveries import DeliveryRepository
 from repositories.delivery_log import DeliveryLogRepository
 from repositories.events import EventRepository
 from repositories.incoming_webhooks import IncomingWebhookRepository
+from repositories.login_attempts import LoginAttemptRepository
 from repositories.payment_keys import PaymentKeyRepository
 from repositories.payments import PaymentRepository
 from repositories.refunds import RefundRepository
@@ -46,6 +47,7 @@ from services.events import Events
 from services.funding import Funding
 from services.incoming_webhooks import IncomingWebhooks
 from services.key_rotation import KeyRotation
+from services.login_throttle import LoginThrottle
 from services.payment_changes import PaymentChanges
 from services.payment_keys import PaymentKeys
 from services.payments import Payments
@@ -123,6 +125,7 @@ async def _put_together(stack: AsyncExitStack, settings: Settings, *, is_worker:
     signer = TokenSigner(settings.secrets.jwt_key, timedelta(minutes=settings.access_token_minutes))
     api_keys = ApiKeys(account_rows, hash_key)
     bank = await stack.enter_async_context(open_bank(settings, database, hash_key))
+    throttle = LoginThrottle(LoginAttemptRepository(database), hash_key, on=settings.login_throttle)
     account_secrets, audit = AccountSecrets(sealer), Audit(AuditRepository(database))
     vault, challenges = CardVault(sealer, hash_key), Challenges(hash_key)
     card_rows = CardRepository(database)
@@ -136,9 +139,9 @@ async def _put_together(stack: AsyncExitStack, settings: Settings, *, is_worker:
         database=database,
         started_at=clock.now(),
         signals=signals,
-        accounts=Accounts(database, account_rows, api_keys, hasher, account_secrets, audit),
+        accounts=Accounts(database, account_rows, api_keys, hasher, throttle, account_secrets, audit),
         api_keys=api_keys,
-        sessions=Sessions(account_rows, SessionRepository(database), hasher, signer, hash_key),
+        sessions=Sessions(account_rows, SessionRepository(database), hasher, throttle, signer, hash_key),
         charging=Charging(payment_rows, funding, signals, hash_key, settings.processing_delay_seconds),
         payments=Payments(payment_rows, changes, challenges),
         refunds=Refunds(payment_rows, refund_rows, changes),

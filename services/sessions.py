@@ -8,13 +8,14 @@ from core import clock
 from core.crypto import keyed_hash
 from core.errors import LoginFailed, NotFound, TokenInvalid
 from core.security import REFRESH_TOKEN, Credential, PasswordHasher, TokenSigner
-from domain.accounts import Identity
+from domain.accounts import Identity, fold_email
 from repositories.accounts import AccountRepository
 from repositories.pages import CursorInvalid
 from repositories.sessions import SessionRecord, SessionRepository
 from schemas.sessions import SessionOut, SessionPage, SessionQuery
 from schemas.users import TokenPair
 from services.caller import Caller
+from services.login_throttle import LoginThrottle
 from services.validation import invalid
 
 REFRESH_TOKEN_LIFETIME = timedelta(days=14)
@@ -28,25 +29,31 @@ class Sessions:
         accounts: AccountRepository,
         sessions: SessionRepository,
         hasher: PasswordHasher,
+        throttle: LoginThrottle,
         signer: TokenSigner,
         hash_key: bytes,
     ):
         self._accounts = accounts
         self._sessions = sessions
         self._hasher = hasher
+        self._throttle = throttle
         self._signer = signer
         self._hash_key = hash_key
 
     async def log_in(
         self, email: str, password: str, *, address: str | None = None, user_agent: str | None = None
     ) -> TokenPair:
-        """Open a session. Raises LoginFailed, as slowly for an unknown e-mail address as for a wrong password.
+        """Open a session. Raises LoginFailed, as slowly for an unknown e-mail address as for a wrong password, and
+        TooManyAttempts before it looks at either.
 
         `address` and `user_agent` are for its owner, who may wonder one day whose session this is.
         """
+        tried = fold_email(email)
+        await self._throttle.admit(tried, address)
         account = await self._accounts.find_by_email(email)
         if not await self._hasher.verify(password, account.password_hash if account else None) or account is None:
             raise LoginFailed
+        await self._throttle.succeeded(tried, address)
         now = clock.now()
         refresh_token = REFRESH_TOKEN.issue()
         await self._sessions.insert(
