@@ -35,8 +35,10 @@ class LoginAttemptRepository:
         await self._attempts.delete_one({"_id": source})
 
     async def take_back(self, source: bytes) -> None:
-        """An attempt succeeded: it counts no more, and those before it still do."""
-        await self._attempts.update_one({"_id": source, "failures": {"$gt": 0}}, {"$inc": {"failures": -1}})
+        """An attempt succeeded: it counts no more, nor does the wait that it has begun. Those before it still count."""
+        await self._attempts.update_one(
+            {"_id": source, "failures": {"$gt": 0}}, {"$inc": {"failures": -1}, "$set": {"blocked_until": _LONG_AGO}}
+        )
 
 
 def _counted(patience: Patience, now: datetime) -> Pipeline:
