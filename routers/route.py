@@ -1,7 +1,7 @@
 """The route class of the whole API: it fixes the order in which a request is checked.
 
-Readable JSON, then credentials, then role and scope (from the role table), then everything FastAPI does: fields and query
-parameters. What is wrong with a request is therefore always answered with the same, first, thing.
+Readable JSON, then credentials, then role and scope (from the role table), then everything FastAPI does: fields and
+query parameters. What is wrong with a request is therefore always answered with the same, first, thing.
 """
 
 import inspect

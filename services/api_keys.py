@@ -165,9 +165,7 @@ def _refuse_to_gain(caller: Caller, keys: Keys, key: ApiKey) -> None:
     if shown is None:
         raise ApiKeyInvalid  # revoked a moment ago
     if not shown.covers(key):
-        raise Forbidden(
-            "Access denied. An API key makes, rotates and revokes only keys that can do no more than itself."
-        )
+        raise Forbidden("Access denied. An API key makes, rotates and revokes keys that can do no more than itself.")
 
 
 def _state(key: ApiKey) -> State:
