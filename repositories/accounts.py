@@ -51,7 +51,7 @@ class AccountRepository:
         return await self._by_key(key_id)
 
     async def save_keys(self, account_id: str, keys: Sequence[ApiKey], now: datetime, session: Session) -> None:
-        """Exchange the keys of an account that was read in the same transaction: a rival's write makes it begin anew."""
+        """Exchange the keys of an account that was read in the same transaction, which a rival makes begin anew."""
         changed = {"api_keys": [_key_to_document(key) for key in keys], "updated_at": now}
         await self._users.update_one({"_id": account_id}, {"$set": changed}, session=session)
 

@@ -1,7 +1,6 @@
 """API keys: what each opens, from where and until when, and what becomes of it when it is rotated or revoked."""
 
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -11,7 +10,7 @@ import pymongo.database
 import pytest
 
 from domain.api_keys import MOST_KEYS, Scope
-from routers.roles import API, ROLE_TABLE, Needs
+from routers.roles import ROLE_TABLE, Access, Needs
 from tests.conftest import Server
 from tests.factories import Account, Psp
 
@@ -74,42 +73,46 @@ def test_a_key_is_shown_once_and_listed_without_its_text(psp: Psp, account: Acco
     )
 
 
+@pytest.fixture(scope="module")
+def with_and_without(shared_psp: Psp, merchant: Account, admin: Account) -> dict[str, tuple[str, str]]:
+    """For each scope, a key that has no other one and a key that has all others."""
+    return {
+        scope: (
+            made(shared_psp, merchant.bearer, scope)["apiKey"],
+            made(shared_psp, admin.bearer, *(other for other in ALL if other != scope))["apiKey"],
+        )
+        for scope in ALL
+    }
+
+
 @pytest.mark.parametrize("route", [route for route, access in ROLE_TABLE.items() if access.scope], ids=" ".join)
 def test_a_route_opens_to_a_key_with_its_scope_and_to_no_other(
-    shared_psp: Psp, merchant: Account, scoped: Callable[[frozenset[str]], str], route: tuple[str, str]
+    shared_psp: Psp,
+    merchant: Account,
+    admin: Account,
+    with_and_without: dict[str, tuple[str, str]],
+    route: tuple[str, str],
 ) -> None:
     """Every request has an unknown parameter: whoever is let in reads about that, and nothing is changed."""
-    (method, path), scope = route, ROLE_TABLE[route].scope
-    bearer = merchant.bearer if ROLE_TABLE[route].needs is Needs.BOTH else {}
+    (method, path), access = route, ROLE_TABLE[route]
+    having, lacking = with_and_without[str(access.scope)]
 
-    def send(*scopes: str) -> httpx.Response:
-        headers = {**key(scoped(frozenset(scopes))), **bearer}
+    def send(text: str, owner: Account) -> httpx.Response:
+        headers = {**key(text), **(owner.bearer if access.needs is Needs.BOTH else {})}
         return shared_psp.client.request(method, path, params={"nonsense": "1"}, headers=headers)
 
-    assert scope is not None
-    assert send(scope).status_code == 422
-    refused = send(*(set(ALL) - {scope}))
+    assert send(having, merchant).status_code == 422
+    refused = send(lacking, admin)
     assert (refused.status_code, refused.json()["code"]) == (403, "forbidden")
-    assert refused.json()["detail"] == f"Access denied. The API key lacks the scope '{scope}'."
+    assert refused.json()["detail"] == f"Access denied. The API key lacks the scope '{access.scope}'."
 
 
-@pytest.fixture(scope="module")
-def scoped(shared_psp: Psp, merchant: Account) -> Callable[[frozenset[str]], str]:
-    """Gives a key with these scopes, made for the first test that asks; the account has room for all of them."""
-    found: dict[frozenset[str], str] = {}
-    spare = made(shared_psp, merchant.bearer)
-
-    def give(scopes: frozenset[str]) -> str:
-        if len(found) == MOST_KEYS - 2 and scopes not in found:
-            for one in listed(shared_psp, merchant):
-                if one["name"] == "test" and one["id"] != spare["id"]:
-                    shared_psp.delete(f"/api-keys/{one['id']}", headers=merchant.bearer)
-            found.clear()
-        if scopes not in found:
-            found[scopes] = made(shared_psp, merchant.bearer, *scopes)["apiKey"]
-        return found[scopes]
-
-    return give
+def test_every_route_that_takes_a_key_asks_for_a_scope() -> None:
+    assert {access.needs for access in ROLE_TABLE.values() if access.scope is None} == {Needs.NOTHING, Needs.TOKEN}
+    assert {access.scope for access in ROLE_TABLE.values()} - {None} == set(Scope)
+    for needs in set(Needs) - {Needs.NOTHING, Needs.TOKEN}:
+        with pytest.raises(ValueError, match="a scope is what a route asks of API keys"):
+            Access(needs)
 
 
 def test_a_token_has_no_scopes_and_a_key_beside_it_does(psp: Psp, account: Account) -> None:
@@ -391,13 +394,3 @@ def test_where_the_last_use_cannot_be_written_down_nothing_else_suffers(
     assert opens(psp, account.api_key)
     assert used_at(psp, account, None)
     assert "Traceback" not in server.log.read_text()
-
-
-def test_every_route_that_takes_a_key_asks_for_a_scope() -> None:
-    without = {(method, path.removeprefix(API)) for (method, path), access in ROLE_TABLE.items() if not access.scope}
-
-    assert {ROLE_TABLE[method, API + path].needs for method, path in without if (method, API + path) in ROLE_TABLE} == {
-        Needs.NOTHING,
-        Needs.TOKEN,
-    }
-    assert {access.scope for access in ROLE_TABLE.values()} - {None} == set(Scope)
