@@ -55,7 +55,7 @@ TAGS = [
     {"name": "Status", "description": "Whether the service works."},
 ]
 _SCHEMES = {
-    "ApiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "From the answer of register"},
+    "ApiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "From register or `/api-keys`"},
     "PaymentKey": {
         "type": "apiKey",
         "in": "header",
