@@ -153,7 +153,7 @@ def test_each_answer_with_a_secret_among_its_fields_is_kept_by_no_cache() -> Non
             if "Cache-Control" in answer.get("headers", {}):
                 says.add(operation["operationId"])
 
-    assert len(shows) == 9
+    assert len(shows) == 11
     assert says == shows
 
 
