@@ -12,6 +12,7 @@ from core.config import Settings, load_settings
 from core.startup import BriefStartErrors, settle_memory
 from routers import (
     admin,
+    api_keys,
     bank,
     cards,
     challenge,
@@ -52,6 +53,7 @@ ROUTERS = (
     challenge,
     users,
     sessions,
+    api_keys,
     status,
     bank,
     admin,

@@ -141,6 +141,12 @@ class TooManyEndpoints(PspError):
     message = "An account has at most 50 webhook endpoints. Delete one first."
 
 
+class TooManyApiKeys(PspError):
+    status = 409
+    code = "too_many_api_keys"
+    message = "An account has at most 20 API keys. Revoke one first."
+
+
 class TooManyResendJobs(PspError):
     status = 409
     code = "too_many_resend_jobs"

@@ -3,20 +3,8 @@
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from domain.api_keys import ApiKey
 from domain.roles import Role
-
-
-@dataclass(frozen=True, slots=True)
-class ApiKey:
-    id: str
-    name: str
-    hash: bytes
-    created_at: datetime
-
-    @property
-    def prefix(self) -> str:
-        """Enough to recognise a key by, and nothing of its secret part."""
-        return f"psp_sk_{self.id.removeprefix('key_')[:10]}…"
 
 
 @dataclass(frozen=True, slots=True)

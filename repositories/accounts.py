@@ -1,15 +1,17 @@
 """Accounts, in `users`. An account and its API keys are one document, so what acts for it changes with it."""
 
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 
 from core.coalesce import Coalescer
-from core.database import Database, Document, DuplicateKey, Session
-from domain.accounts import Account, ApiKey, Identity, SigningAccount, fold_email
+from core.database import Database, Document, DuplicateKey, Session, UpdateOne
+from domain.accounts import Account, Identity, SigningAccount, fold_email
+from domain.api_keys import ALL_SCOPES, ApiKey, Scope
 from domain.roles import Role
 from repositories.pages import Page, Sort, read_page
 
-_IDENTITY = {"role": 1, "credentials_version": 1, "api_keys.id": 1, "api_keys.hash": 1}
+_IDENTITY = {"role": 1, "credentials_version": 1}
+_IDENTITY_AND_KEYS = {**_IDENTITY, "api_keys": 1}
 _SIGNING = {"webhook_secret": 1, "previous_webhook_secret_ends_at": 1}
 
 
@@ -31,9 +33,9 @@ class AccountRepository:
         except DuplicateKey:
             raise EmailInUse from None
 
-    async def get(self, account_id: str) -> Account | None:
+    async def get(self, account_id: str, session: Session | None = None) -> Account | None:
         """The account, unless it is deleted."""
-        document = await self._users.find_one({"_id": account_id, "deleted": False})
+        document = await self._users.find_one({"_id": account_id, "deleted": False}, session=session)
         return _from_document(document) if document else None
 
     async def find_by_email(self, email: str) -> Account | None:
@@ -44,9 +46,25 @@ class AccountRepository:
         """What a request needs of an account, unless it is deleted. Shares its round trip with others."""
         return await self._identities(account_id)
 
-    async def identify_key(self, key_id: str) -> tuple[Identity, bytes] | None:
-        """Whose key this is and the key's hash, unless its account is deleted. Shares its round trip with others."""
+    async def identify_key(self, key_id: str) -> tuple[Identity, ApiKey] | None:
+        """The key and whose it is, unless its account is deleted. Shares its round trip with others."""
         return await self._by_key(key_id)
+
+    async def save_keys(self, account_id: str, keys: Sequence[ApiKey], now: datetime, session: Session) -> None:
+        """Exchange the keys of an account that was read in the same transaction, which a rival makes begin anew."""
+        changed = {"api_keys": [_key_to_document(key) for key in keys], "updated_at": now}
+        await self._users.update_one({"_id": account_id}, {"$set": changed}, session=session)
+
+    async def note_key_uses(self, used: Mapping[str, datetime], precision: timedelta) -> None:
+        """Write down when keys were last used, but for those of which a use so close before is written down already."""
+        writes = [
+            UpdateOne(
+                {"api_keys": {"$elemMatch": {"id": key_id, "last_used_at": {"$not": {"$gt": at - precision}}}}},
+                {"$set": {"api_keys.$.last_used_at": at}},
+            )
+            for key_id, at in used.items()
+        ]
+        await self._users.bulk_write(writes, ordered=False)
 
     async def signing(self, account_ids: Sequence[str], session: Session | None = None) -> list[SigningAccount]:
         """Deleted accounts included: what was still to be told on their behalf is told."""
@@ -139,12 +157,14 @@ class AccountRepository:
         found = {row["_id"]: _identity(row) for row in await rows.to_list(None)}
         return [found.get(account_id) for account_id in account_ids]
 
-    async def _read_by_key(self, key_ids: list[str]) -> list[tuple[Identity, bytes] | None]:
-        rows = self._users.find({"api_keys.id": {"$in": list(set(key_ids))}, "deleted": False}, _IDENTITY)
+    async def _read_by_key(self, key_ids: list[str]) -> list[tuple[Identity, ApiKey] | None]:
+        wanted = set(key_ids)
+        rows = self._users.find({"api_keys.id": {"$in": list(wanted)}, "deleted": False}, _IDENTITY_AND_KEYS)
         found = {
-            key["id"]: (_identity(row), bytes(key["hash"]))
+            key["id"]: (_identity(row), _key_from_document(key))
             for row in await rows.to_list(None)
             for key in row["api_keys"]
+            if key["id"] in wanted
         }
         return [found.get(key_id) for key_id in key_ids]
 
@@ -163,9 +183,7 @@ def _to_document(account: Account) -> Document:
         "password_hash": account.password_hash,
         "credentials_version": account.credentials_version,
         "webhook_secret": account.sealed_webhook_secret,
-        "api_keys": [
-            {"id": key.id, "name": key.name, "hash": key.hash, "created_at": key.created_at} for key in account.api_keys
-        ],
+        "api_keys": [_key_to_document(key) for key in account.api_keys],
         "created_at": account.created_at,
         "updated_at": account.updated_at,
         "deleted": account.deleted,
@@ -181,10 +199,39 @@ def _from_document(row: Document) -> Account:
         password_hash=row["password_hash"],
         credentials_version=row["credentials_version"],
         sealed_webhook_secret=bytes(row["webhook_secret"]),
-        api_keys=tuple(
-            ApiKey(key["id"], key["name"], bytes(key["hash"]), key["created_at"]) for key in row["api_keys"]
-        ),
+        api_keys=tuple(_key_from_document(key) for key in row["api_keys"]),
         created_at=row["created_at"],
         updated_at=row["updated_at"],
         deleted=row["deleted"],
+    )
+
+
+def _key_to_document(key: ApiKey) -> Document:
+    """Without what a key does not have: most have neither end nor networks. No scopes are all scopes, those that a
+    later version adds included."""
+    document: Document = {"id": key.id, "name": key.name, "hash": key.hash, "created_at": key.created_at}
+    if key.scopes != ALL_SCOPES:
+        document["scopes"] = sorted(key.scopes)
+    if key.allowed_networks:
+        document["allowed_networks"] = list(key.allowed_networks)
+    for name in ("expires_at", "last_used_at", "previous_hash", "previous_ends_at"):
+        if (value := getattr(key, name)) is not None:
+            document[name] = value
+    return document
+
+
+def _key_from_document(row: Document) -> ApiKey:
+    previous_hash = row.get("previous_hash")
+    return ApiKey(
+        id=row["id"],
+        name=row["name"],
+        hash=bytes(row["hash"]),
+        created_at=row["created_at"],
+        # A scope that this version does not know opens nothing here.
+        scopes=frozenset(scope for scope in Scope if scope in row["scopes"]) if "scopes" in row else ALL_SCOPES,
+        expires_at=row.get("expires_at"),
+        allowed_networks=tuple(row.get("allowed_networks", ())),
+        last_used_at=row.get("last_used_at"),
+        previous_hash=None if previous_hash is None else bytes(previous_hash),
+        previous_ends_at=row.get("previous_ends_at"),
     )

@@ -11,6 +11,9 @@ from domain.roles import Role
 
 class Action(StrEnum):
     ACCOUNT_SECRET_ROTATED = "account.webhook_secret_rotated"  # noqa: S105 - a name, not a secret
+    API_KEY_MADE = "api_key.made"
+    API_KEY_ROTATED = "api_key.rotated"
+    API_KEY_REVOKED = "api_key.revoked"
     PASSWORD_CHANGED = "account.password_changed"  # noqa: S105
     ENDPOINT_SECRET_READ = "webhook_secret.read"  # noqa: S105
     ENDPOINT_SECRET_ROTATED = "webhook_secret.rotated"  # noqa: S105

@@ -48,13 +48,14 @@ TAGS = [
     {"name": "Deliveries", "description": "What was sent where, and sending it again. `X-API-Key` or a token."},
     {"name": "Webhooks", "description": "What others send to an account. `X-API-Key` and a signature."},
     {"name": "Users", "description": "Accounts and their roles."},
+    {"name": "API keys", "description": "Named keys of an account, each with the scopes that it needs."},
     {"name": "Sessions", "description": "Logging in and out."},
     {"name": "Deletion", "description": "Hides a transaction or a user."},
     {"name": "Admin", "description": "Every account's payments and figures. Roles admin and system_admin."},
     {"name": "Status", "description": "Whether the service works."},
 ]
 _SCHEMES = {
-    "ApiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "From the answer of register"},
+    "ApiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "From register or `/api-keys`"},
     "PaymentKey": {
         "type": "apiKey",
         "in": "header",
@@ -175,6 +176,9 @@ def _describe(operation: dict[str, Any], route: PspRoute) -> None:
     operation["x-roles"] = [role.value for role in route.access.roles]
     if route.access.needs is not Needs.NOTHING:
         operation["description"] = f"{operation.get('description', '')}\n\nRoles: {roles}."
+    if route.access.scope is not None:
+        operation["x-scope"] = route.access.scope.value
+        operation["description"] += f" Scope of an API key: `{route.access.scope}`."
 
 
 def _common_errors(route: PspRoute, *, has_body: bool) -> list[type[PspError]]:
@@ -183,9 +187,9 @@ def _common_errors(route: PspRoute, *, has_body: bool) -> list[type[PspError]]:
     by_need: dict[Needs, list[type[PspError]]] = {
         Needs.NOTHING: [],
         Needs.TOKEN: token,
-        Needs.API_KEY: [ApiKeyInvalid],
+        Needs.API_KEY: [ApiKeyInvalid, Forbidden],
         Needs.BOTH: [ApiKeyInvalid, *token, Forbidden],
-        Needs.PAYMENT_KEY: [ApiKeyInvalid],
+        Needs.PAYMENT_KEY: [ApiKeyInvalid, Forbidden],
         Needs.EITHER: [ApiKeyInvalid, TokenMalformed, TokenInvalid, Forbidden],
     }
     errors = [*by_need[route.access.needs], InvalidRequest, DatabaseUnavailable]

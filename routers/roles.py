@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from domain.api_keys import Scope
 from domain.roles import ADMINS, EVERYONE, MERCHANTS, Role
 
 API = "/api/v1"
@@ -32,6 +33,12 @@ class Access:
     roles: tuple[Role, ...] = EVERYONE
     refusal: str | None = None
     """What a caller without the role reads, where the contract has a sentence of its own."""
+    scope: Scope | None = None
+    """What an API key has to have; other credentials have no scopes."""
+
+    def __post_init__(self) -> None:
+        if (self.scope is None) is not (self.needs in (Needs.NOTHING, Needs.TOKEN)):
+            raise ValueError("a scope is what a route asks of API keys: each that takes one has one, and no other")
 
     @property
     def refusal_message(self) -> str:
@@ -40,12 +47,20 @@ class Access:
 
 ANYONE = Access(Needs.NOTHING)
 TOKEN = Access(Needs.TOKEN)
-API_KEY = Access(Needs.API_KEY)
-KEY_AND_TOKEN = Access(Needs.BOTH)
 ADMIN = Access(Needs.TOKEN, ADMINS)
-CHARGE = Access(Needs.PAYMENT_KEY)
-OWNER = Access(Needs.EITHER)
-MERCHANT = Access(Needs.EITHER, MERCHANTS)
+
+
+def _key(scope: Scope) -> Access:
+    return Access(Needs.API_KEY, scope=scope)
+
+
+def _owner(scope: Scope) -> Access:
+    return Access(Needs.EITHER, scope=scope)
+
+
+def _merchant(scope: Scope) -> Access:
+    return Access(Needs.EITHER, MERCHANTS, scope=scope)
+
 
 ROLE_TABLE: Mapping[tuple[str, str], Access] = {
     ("GET", "/"): ANYONE,
@@ -63,9 +78,13 @@ ROLE_TABLE: Mapping[tuple[str, str], Access] = {
     ("GET", f"{API}/sessions"): TOKEN,
     ("DELETE", f"{API}/sessions"): TOKEN,
     ("DELETE", f"{API}/sessions/{{session_id}}"): TOKEN,
+    ("POST", f"{API}/api-keys"): _owner(Scope.API_KEYS),
+    ("GET", f"{API}/api-keys"): _owner(Scope.API_KEYS),
+    ("POST", f"{API}/api-keys/{{api_key_id}}/rotate"): _owner(Scope.API_KEYS),
+    ("DELETE", f"{API}/api-keys/{{api_key_id}}"): _owner(Scope.API_KEYS),
     ("POST", f"{API}/users/me/password"): TOKEN,
     ("GET", f"{API}/users/me"): TOKEN,
-    ("POST", f"{API}/users/me/webhook-secret/rotate"): OWNER,
+    ("POST", f"{API}/users/me/webhook-secret/rotate"): _owner(Scope.WEBHOOKS),
     ("GET", f"{API}/users"): ADMIN,
     ("GET", f"{API}/users/{{user_id}}"): ADMIN,
     ("PATCH", f"{API}/users/{{user_id}}/role"): Access(
@@ -74,59 +93,59 @@ ROLE_TABLE: Mapping[tuple[str, str], Access] = {
     ("GET", f"{API}/protected"): TOKEN,
     ("GET", f"{API}/admin/dashboard"): ADMIN,
     ("GET", f"{API}/admin/payments"): ADMIN,
-    ("POST", f"{API}/payments/charge"): CHARGE,
-    ("GET", f"{API}/payments/all"): API_KEY,
-    ("GET", f"{API}/payments/query"): KEY_AND_TOKEN,
-    ("GET", f"{API}/payments/{{payment_id}}"): API_KEY,
-    ("PATCH", f"{API}/payments/{{payment_id}}"): API_KEY,
-    ("POST", f"{API}/payments/{{payment_id}}/cancel"): API_KEY,
-    ("POST", f"{API}/payments/{{payment_id}}/capture"): Access(Needs.API_KEY, MERCHANTS),
-    ("POST", f"{API}/payments/{{payment_id}}/authenticate"): API_KEY,
-    ("POST", f"{API}/refunds"): MERCHANT,
-    ("GET", f"{API}/refunds"): MERCHANT,
-    ("GET", f"{API}/refunds/{{refund_id}}"): MERCHANT,
-    ("POST", f"{API}/tokens"): API_KEY,
-    ("POST", f"{API}/payment-keys"): MERCHANT,
-    ("GET", f"{API}/payment-keys"): MERCHANT,
-    ("GET", f"{API}/payment-keys/{{payment_key_id}}"): MERCHANT,
-    ("DELETE", f"{API}/payment-keys/{{payment_key_id}}"): MERCHANT,
+    ("POST", f"{API}/payments/charge"): Access(Needs.PAYMENT_KEY, scope=Scope.PAYMENTS_WRITE),
+    ("GET", f"{API}/payments/all"): _key(Scope.PAYMENTS_READ),
+    ("GET", f"{API}/payments/query"): Access(Needs.BOTH, scope=Scope.PAYMENTS_READ),
+    ("GET", f"{API}/payments/{{payment_id}}"): _key(Scope.PAYMENTS_READ),
+    ("PATCH", f"{API}/payments/{{payment_id}}"): _key(Scope.PAYMENTS_WRITE),
+    ("POST", f"{API}/payments/{{payment_id}}/cancel"): _key(Scope.PAYMENTS_WRITE),
+    ("POST", f"{API}/payments/{{payment_id}}/capture"): Access(Needs.API_KEY, MERCHANTS, scope=Scope.PAYMENTS_WRITE),
+    ("POST", f"{API}/payments/{{payment_id}}/authenticate"): _key(Scope.PAYMENTS_WRITE),
+    ("POST", f"{API}/refunds"): _merchant(Scope.REFUNDS_WRITE),
+    ("GET", f"{API}/refunds"): _merchant(Scope.PAYMENTS_READ),
+    ("GET", f"{API}/refunds/{{refund_id}}"): _merchant(Scope.PAYMENTS_READ),
+    ("POST", f"{API}/tokens"): _key(Scope.PAYMENTS_WRITE),
+    ("POST", f"{API}/payment-keys"): _merchant(Scope.PAYMENT_KEYS),
+    ("GET", f"{API}/payment-keys"): _merchant(Scope.PAYMENT_KEYS),
+    ("GET", f"{API}/payment-keys/{{payment_key_id}}"): _merchant(Scope.PAYMENT_KEYS),
+    ("DELETE", f"{API}/payment-keys/{{payment_key_id}}"): _merchant(Scope.PAYMENT_KEYS),
     # Who knows the page's address may answer: it ends in a proof that only we can make (services/challenges.py).
     ("GET", "/3ds/{payment_id}/{proof}"): ANYONE,
     ("POST", "/3ds/{payment_id}/{proof}"): ANYONE,
-    ("POST", f"{API}/webhook-receive"): API_KEY,
-    ("POST", f"{API}/webhook-endpoints"): MERCHANT,
-    ("GET", f"{API}/webhook-endpoints"): MERCHANT,
-    ("GET", f"{API}/webhook-endpoints/{{endpoint_id}}"): MERCHANT,
-    ("PATCH", f"{API}/webhook-endpoints/{{endpoint_id}}"): MERCHANT,
-    ("DELETE", f"{API}/webhook-endpoints/{{endpoint_id}}"): MERCHANT,
-    ("GET", f"{API}/webhook-endpoints/{{endpoint_id}}/secret"): MERCHANT,
-    ("POST", f"{API}/webhook-endpoints/{{endpoint_id}}/rotate"): MERCHANT,
-    ("POST", f"{API}/webhook-endpoints/{{endpoint_id}}/test"): MERCHANT,
-    ("GET", f"{API}/webhook-endpoints/{{endpoint_id}}/deliveries"): MERCHANT,
-    ("GET", f"{API}/deliveries"): OWNER,
-    ("GET", f"{API}/deliveries/{{delivery_id}}"): OWNER,
-    ("POST", f"{API}/deliveries/{{delivery_id}}/resend"): OWNER,
-    ("POST", f"{API}/events/{{event_id}}/resend"): OWNER,
-    ("POST", f"{API}/resend-jobs"): OWNER,
-    ("GET", f"{API}/resend-jobs"): OWNER,
-    ("GET", f"{API}/resend-jobs/{{job_id}}"): OWNER,
-    ("POST", f"{API}/resend-jobs/{{job_id}}/cancel"): OWNER,
-    ("GET", f"{API}/events"): OWNER,
-    ("GET", f"{API}/events/{{event_id}}"): OWNER,
-    ("GET", f"{API}/incoming-webhooks"): OWNER,
-    ("GET", f"{API}/incoming-webhooks/{{webhook_id}}"): OWNER,
-    ("POST", f"{API}/customers"): MERCHANT,
-    ("GET", f"{API}/customers"): MERCHANT,
-    ("GET", f"{API}/customers/{{customer_id}}"): MERCHANT,
-    ("PUT", f"{API}/customers/{{customer_id}}"): MERCHANT,
-    ("PATCH", f"{API}/customers/{{customer_id}}"): MERCHANT,
-    ("DELETE", f"{API}/customers/{{customer_id}}"): MERCHANT,
-    ("POST", f"{API}/customers/{{customer_id}}/cards"): MERCHANT,
-    ("GET", f"{API}/customers/{{customer_id}}/cards"): MERCHANT,
-    ("DELETE", f"{API}/customers/{{customer_id}}/cards/{{card_id}}"): MERCHANT,
-    ("POST", f"{API}/customers/{{customer_id}}/payments"): MERCHANT,
-    ("GET", f"{API}/customers/{{customer_id}}/payments"): MERCHANT,
-    ("GET", f"{API}/customers/{{customer_id}}/payments/{{payment_id}}"): MERCHANT,
+    ("POST", f"{API}/webhook-receive"): _key(Scope.WEBHOOKS_RECEIVE),
+    ("POST", f"{API}/webhook-endpoints"): _merchant(Scope.WEBHOOKS),
+    ("GET", f"{API}/webhook-endpoints"): _merchant(Scope.WEBHOOKS),
+    ("GET", f"{API}/webhook-endpoints/{{endpoint_id}}"): _merchant(Scope.WEBHOOKS),
+    ("PATCH", f"{API}/webhook-endpoints/{{endpoint_id}}"): _merchant(Scope.WEBHOOKS),
+    ("DELETE", f"{API}/webhook-endpoints/{{endpoint_id}}"): _merchant(Scope.WEBHOOKS),
+    ("GET", f"{API}/webhook-endpoints/{{endpoint_id}}/secret"): _merchant(Scope.WEBHOOKS),
+    ("POST", f"{API}/webhook-endpoints/{{endpoint_id}}/rotate"): _merchant(Scope.WEBHOOKS),
+    ("POST", f"{API}/webhook-endpoints/{{endpoint_id}}/test"): _merchant(Scope.WEBHOOKS),
+    ("GET", f"{API}/webhook-endpoints/{{endpoint_id}}/deliveries"): _merchant(Scope.WEBHOOKS),
+    ("GET", f"{API}/deliveries"): _owner(Scope.WEBHOOKS),
+    ("GET", f"{API}/deliveries/{{delivery_id}}"): _owner(Scope.WEBHOOKS),
+    ("POST", f"{API}/deliveries/{{delivery_id}}/resend"): _owner(Scope.WEBHOOKS),
+    ("POST", f"{API}/events/{{event_id}}/resend"): _owner(Scope.WEBHOOKS),
+    ("POST", f"{API}/resend-jobs"): _owner(Scope.WEBHOOKS),
+    ("GET", f"{API}/resend-jobs"): _owner(Scope.WEBHOOKS),
+    ("GET", f"{API}/resend-jobs/{{job_id}}"): _owner(Scope.WEBHOOKS),
+    ("POST", f"{API}/resend-jobs/{{job_id}}/cancel"): _owner(Scope.WEBHOOKS),
+    ("GET", f"{API}/events"): _owner(Scope.EVENTS_READ),
+    ("GET", f"{API}/events/{{event_id}}"): _owner(Scope.EVENTS_READ),
+    ("GET", f"{API}/incoming-webhooks"): _owner(Scope.WEBHOOKS),
+    ("GET", f"{API}/incoming-webhooks/{{webhook_id}}"): _owner(Scope.WEBHOOKS),
+    ("POST", f"{API}/customers"): _merchant(Scope.CUSTOMERS_WRITE),
+    ("GET", f"{API}/customers"): _merchant(Scope.CUSTOMERS_READ),
+    ("GET", f"{API}/customers/{{customer_id}}"): _merchant(Scope.CUSTOMERS_READ),
+    ("PUT", f"{API}/customers/{{customer_id}}"): _merchant(Scope.CUSTOMERS_WRITE),
+    ("PATCH", f"{API}/customers/{{customer_id}}"): _merchant(Scope.CUSTOMERS_WRITE),
+    ("DELETE", f"{API}/customers/{{customer_id}}"): _merchant(Scope.CUSTOMERS_WRITE),
+    ("POST", f"{API}/customers/{{customer_id}}/cards"): _merchant(Scope.CUSTOMERS_WRITE),
+    ("GET", f"{API}/customers/{{customer_id}}/cards"): _merchant(Scope.CUSTOMERS_READ),
+    ("DELETE", f"{API}/customers/{{customer_id}}/cards/{{card_id}}"): _merchant(Scope.CUSTOMERS_WRITE),
+    ("POST", f"{API}/customers/{{customer_id}}/payments"): _merchant(Scope.PAYMENTS_WRITE),
+    ("GET", f"{API}/customers/{{customer_id}}/payments"): _merchant(Scope.PAYMENTS_READ),
+    ("GET", f"{API}/customers/{{customer_id}}/payments/{{payment_id}}"): _merchant(Scope.PAYMENTS_READ),
     # Who may delete what depends on the object, so the service decides (services/payments.py, services/accounts.py).
     ("DELETE", f"{API}/{{resource}}/{{resource_id}}"): TOKEN,
 }

@@ -1,7 +1,7 @@
 """The route class of the whole API: it fixes the order in which a request is checked.
 
-Readable JSON, then credentials, then role (from the role table), then everything FastAPI does: fields and query
-parameters. What is wrong with a request is therefore always answered with the same, first, thing.
+Readable JSON, then credentials, then role and scope (from the role table), then everything FastAPI does: fields and
+query parameters. What is wrong with a request is therefore always answered with the same, first, thing.
 """
 
 import inspect
@@ -116,6 +116,8 @@ class PspRoute(APIRoute):
             if caller is not None:
                 if caller.role not in access.roles:
                     raise Forbidden(access.refusal_message)
+                if access.scope is not None and access.scope not in caller.scopes:
+                    raise Forbidden(f"Access denied. The API key lacks the scope '{access.scope}'.")
                 request.scope[_CALLER] = caller
             if not known_parameters and request.scope["query_string"]:
                 _refuse_parameters(request)
@@ -254,7 +256,8 @@ async def _by_token(request: Request) -> Caller | None:
 
 
 async def _by_key(request: Request) -> Caller | None:
-    return await psp_of(request).api_keys.authenticate(request.headers.get("x-api-key"))
+    address = None if request.client is None else request.client.host
+    return await psp_of(request).api_keys.authenticate(request.headers.get("x-api-key"), address)
 
 
 async def _by_payment_key(request: Request) -> Caller | None:
@@ -267,7 +270,7 @@ async def _by_both(request: Request) -> Caller | None:
     assert by_key is not None and by_token is not None
     if by_key.account_id != by_token.account_id:
         raise Forbidden("Access denied. API key and token belong to different accounts.")
-    return replace(by_token, api_key_id=by_key.api_key_id)
+    return replace(by_token, api_key_id=by_key.api_key_id, scopes=by_key.scopes)
 
 
 async def _by_either(request: Request) -> Caller | None:

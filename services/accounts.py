@@ -7,7 +7,8 @@ from core import clock, ids
 from core.database import Database, Session
 from core.errors import BadRequest, Contention, EmailTaken, Forbidden, LastSystemAdmin, NotFound, WrongPassword
 from core.security import PasswordHasher, new_webhook_secret
-from domain.accounts import Account, ApiKey, SigningAccount, fold_email
+from domain.accounts import Account, SigningAccount, fold_email
+from domain.api_keys import ApiKey
 from domain.roles import Role, may_delete
 from repositories.accounts import AccountRepository, EmailInUse
 from repositories.audit import Action

@@ -1,40 +1,181 @@
-"""API keys: made once, shown once, found again by their id and a keyed hash."""
+"""API keys: made, shown once, found again by their id and a keyed hash, rotated and revoked."""
 
 import hmac
-from datetime import datetime
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timedelta
 
+from core import clock
 from core.crypto import keyed_hash
-from core.errors import ApiKeyInvalid
+from core.database import Database, Session
+from core.errors import ApiKeyInvalid, Contention, Forbidden, NotFound, TooManyApiKeys
 from core.security import API_KEY
-from domain.accounts import ApiKey
+from domain.api_keys import MOST_KEYS, ApiKey
 from repositories.accounts import AccountRepository
+from repositories.audit import Action, State
+from schemas.api_keys import ApiKeyList, ApiKeyMade, ApiKeyRequest, api_key_out
+from services.audit import Actor, Audit
 from services.caller import Caller
+from services.key_uses import KeyUses
 
 _PURPOSE = "api_key"
 
+Keys = tuple[ApiKey, ...]
+
 
 class ApiKeys:
-    def __init__(self, accounts: AccountRepository, hash_key: bytes):
+    def __init__(self, database: Database, accounts: AccountRepository, uses: KeyUses, audit: Audit, hash_key: bytes):
+        self._database = database
         self._accounts = accounts
+        self._uses = uses
+        self._audit = audit
         self._hash_key = hash_key
 
     def issue(self, name: str, now: datetime) -> tuple[ApiKey, str]:
-        """A new key: what is kept of it, and the text that only its owner will ever see."""
+        """A new key with all scopes: what is kept of it, and the text that only its owner will ever see."""
         credential = API_KEY.issue()
         return ApiKey(credential.id, name, self._hash(credential.text), now), credential.text
 
-    async def authenticate(self, text: str | None) -> Caller:
-        """Whose key this is. Raises ApiKeyInvalid; a wrong checksum does so without asking the database."""
+    async def authenticate(self, text: str | None, address: str | None) -> Caller:
+        """Whose key this is, and what it opens. Raises ApiKeyInvalid; a wrong checksum does so without asking the
+        database. Raises Forbidden where the key may not be used from this address."""
         credential = API_KEY.parse(text) if text else None
         if credential is None:
             raise ApiKeyInvalid
         found = await self._accounts.identify_key(credential.id)
         if found is None:
             raise ApiKeyInvalid
-        identity, expected = found
-        if not hmac.compare_digest(expected, self._hash(credential.text)):
+        (identity, key), now = found, clock.now()
+        if not self._fits(key, credential.text, now):
             raise ApiKeyInvalid
-        return Caller(identity.account_id, identity.role, api_key_id=credential.id)
+        if key.ended(now):
+            raise ApiKeyInvalid("The API key has expired.")
+        if not key.opens_from(address):
+            raise Forbidden("Access denied. The API key may not be used from this address.")
+        self._uses.note(key, now)
+        return Caller(identity.account_id, identity.role, api_key_id=key.id, scopes=key.scopes)
+
+    async def all_of(self, caller: Caller) -> ApiKeyList:
+        """One's own keys, newest first."""
+        account, now = await self._accounts.get(caller.account_id), clock.now()
+        keys = () if account is None else account.api_keys
+        return ApiKeyList(api_keys=[api_key_out(key, now) for key in reversed(keys)], total_api_keys=len(keys))
+
+    async def make(self, actor: Actor, request: ApiKeyRequest) -> ApiKeyMade:
+        """A new key, whose text only this answer holds. Raises Forbidden, TooManyApiKeys, Contention."""
+        now = clock.now()
+        issued, text = self.issue(request.name, now)
+        key = replace(
+            issued,
+            scopes=frozenset(request.scopes),
+            expires_at=None if request.expires_in is None else now + timedelta(seconds=request.expires_in),
+            allowed_networks=tuple(dict.fromkeys(request.allowed_networks or ())),
+        )
+
+        def added(keys: Keys) -> Keys:
+            _refuse_to_gain(actor.caller, keys, key)
+            if len(keys) >= MOST_KEYS:
+                raise TooManyApiKeys
+            return (*keys, key)
+
+        async def make(session: Session) -> None:
+            await self._change(actor.caller, added, session)
+            await self._audit.record(actor, Action.API_KEY_MADE, key.id, after=_state(key), session=session)
+
+        await self._database.in_transaction(make)
+        return _made(key, text, now)
+
+    async def rotate(self, actor: Actor, key_id: str, *, overlap_hours: int) -> ApiKeyMade:
+        """A new text for the same key, which only this answer holds. The text so far counts as well until the overlap
+        ends, and one before that no longer. Raises NotFound, Forbidden, Contention."""
+        credential, now = API_KEY.issue(key_id), clock.now()
+        ends_at = now + timedelta(hours=overlap_hours) if overlap_hours else None
+
+        async def rotate(session: Session) -> ApiKey:
+            def rotated(keys: Keys) -> Keys:
+                before = _find(actor.caller, keys, key_id)
+                after = replace(
+                    before,
+                    hash=self._hash(credential.text),
+                    previous_hash=before.hash if ends_at else None,
+                    previous_ends_at=ends_at,
+                )
+                return tuple(after if key.id == key_id else key for key in keys)
+
+            before, after = await self._change(actor.caller, rotated, session)
+            (old,), (new,) = ([key for key in keys if key.id == key_id] for keys in (before, after))
+            await self._audit.record(
+                actor,
+                Action.API_KEY_ROTATED,
+                key_id,
+                before={"previous_ends_at": old.previous_ends_at},
+                after={"previous_ends_at": new.previous_ends_at},
+                session=session,
+            )
+            return new
+
+        return _made(await self._database.in_transaction(rotate), credential.text, now)
+
+    async def revoke(self, actor: Actor, key_id: str) -> None:
+        """The key opens nothing from this write on, in any process. Raises NotFound, Forbidden, Contention."""
+
+        async def revoke(session: Session) -> None:
+            def remaining(keys: Keys) -> Keys:
+                revoked = _find(actor.caller, keys, key_id)
+                return tuple(key for key in keys if key is not revoked)
+
+            before, _ = await self._change(actor.caller, remaining, session)
+            (revoked,) = (key for key in before if key.id == key_id)
+            await self._audit.record(actor, Action.API_KEY_REVOKED, key_id, before=_state(revoked), session=session)
+
+        await self._database.in_transaction(revoke)
+
+    async def _change(self, caller: Caller, change: Callable[[Keys], Keys], session: Session) -> tuple[Keys, Keys]:
+        """The keys before and after. Whatever changes them meanwhile makes the transaction begin again."""
+        account = await self._accounts.get(caller.account_id, session)
+        if account is None:
+            raise Contention
+        after = change(account.api_keys)
+        await self._accounts.save_keys(account.id, after, clock.now(), session)
+        return account.api_keys, after
+
+    def _fits(self, key: ApiKey, text: str, now: datetime) -> bool:
+        shown = self._hash(text)
+        if hmac.compare_digest(key.hash, shown):
+            return True
+        return key.previous_hash is not None and key.overlaps(now) and hmac.compare_digest(key.previous_hash, shown)
 
     def _hash(self, text: str) -> bytes:
         return keyed_hash(self._hash_key, _PURPOSE, text.encode())
+
+
+def _find(caller: Caller, keys: Keys, key_id: str) -> ApiKey:
+    for key in keys:
+        if key.id == key_id:
+            _refuse_to_gain(caller, keys, key)
+            return key
+    raise NotFound(f"API key '{key_id}' not found.")
+
+
+def _refuse_to_gain(caller: Caller, keys: Keys, key: ApiKey) -> None:
+    """Whoever shows a key gets at no other one that can do more."""
+    if caller.api_key_id is None:
+        return
+    shown = next((one for one in keys if one.id == caller.api_key_id), None)
+    if shown is None:
+        raise ApiKeyInvalid  # revoked a moment ago
+    if not shown.covers(key):
+        raise Forbidden("Access denied. An API key makes, rotates and revokes keys that can do no more than itself.")
+
+
+def _state(key: ApiKey) -> State:
+    return {
+        "name": key.name,
+        "scopes": " ".join(sorted(key.scopes)),
+        "expires_at": key.expires_at,
+        "allowed_networks": " ".join(key.allowed_networks) or None,
+    }
+
+
+def _made(key: ApiKey, text: str, now: datetime) -> ApiKeyMade:
+    return ApiKeyMade(**api_key_out(key, now).model_dump(), api_key=text)

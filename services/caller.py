@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from domain.api_keys import ALL_SCOPES, Scope
 from domain.payment_keys import PaymentKey
 from domain.roles import ADMINS, Role
 
@@ -18,6 +19,8 @@ class Caller:
     """The API key that was shown; None where only an access token was."""
     payment_key: PaymentKey | None = None
     """The payment key that was shown in place of the account's own credentials."""
+    scopes: frozenset[Scope] = ALL_SCOPES
+    """What the API key that was shown opens. Other credentials have no scopes: they open all that is theirs."""
 
     @property
     def is_admin(self) -> bool:

@@ -47,6 +47,7 @@ from services.events import Events
 from services.funding import Funding
 from services.incoming_webhooks import IncomingWebhooks
 from services.key_rotation import KeyRotation
+from services.key_uses import KeyUses
 from services.login_throttle import LoginThrottle
 from services.payment_changes import PaymentChanges
 from services.payment_keys import PaymentKeys
@@ -123,10 +124,12 @@ async def _put_together(stack: AsyncExitStack, settings: Settings, *, is_worker:
     delivery_rows, event_rows = DeliveryRepository(database), EventRepository(database)
     log_rows, resent_rows = DeliveryLogRepository(database), ResentDeliveryRepository(database)
     signer = TokenSigner(settings.secrets.jwt_key, timedelta(minutes=settings.access_token_minutes))
-    api_keys = ApiKeys(account_rows, hash_key)
     bank = await stack.enter_async_context(open_bank(settings, database, hash_key))
     throttle = LoginThrottle(LoginAttemptRepository(database), hash_key, on=settings.login_throttle)
     account_secrets, audit = AccountSecrets(sealer), Audit(AuditRepository(database))
+    key_uses = KeyUses(account_rows)
+    stack.push_async_callback(key_uses.close)
+    api_keys = ApiKeys(database, account_rows, key_uses, audit, hash_key)
     vault, challenges = CardVault(sealer, hash_key), Challenges(hash_key)
     card_rows = CardRepository(database)
     customers = Customers(database, customer_rows, card_rows, signals, hash_key)

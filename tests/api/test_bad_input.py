@@ -56,6 +56,7 @@ RESEND_JOB = {
     "failedOnly": True,
     "webhookEndpointId": "we_none",
 }
+API_KEY = {"name": "n", "scopes": ["webhooks"], "expiresIn": 60, "allowedNetworks": ["::1/128"]}
 CUSTOMER_CHARGE = {**CHARGE, "card": CARD}
 # Route, a body that it takes, and the fields that it cannot do without.
 ROUTES: Mapping[str, tuple[dict[str, Any], set[str]]] = {
@@ -73,6 +74,8 @@ ROUTES: Mapping[str, tuple[dict[str, Any], set[str]]] = {
     "POST /refunds": ({"paymentId": "{id}", "amount": 5, "reason": "r"}, {"paymentId"}),
     "POST /tokens": (CARD, {"number", "expMonth", "expYear", "cvc"}),
     "POST /payment-keys": ({"expiresIn": 60, "maxUses": 1, "amount": 5, "currency": "USD"}, set()),
+    "POST /api-keys": (API_KEY, {"name", "scopes"}),
+    "POST /api-keys/key_none/rotate": ({"overlapHours": 1}, set()),
     "POST /webhook-endpoints": (ENDPOINT, {"url", "events"}),
     "PATCH /webhook-endpoints/{endpoint}": (ENDPOINT, set()),
     "POST /webhook-endpoints/{endpoint}/rotate": ({"overlapDays": 1}, set()),
@@ -89,6 +92,7 @@ ROUTES: Mapping[str, tuple[dict[str, Any], set[str]]] = {
     "POST /webhook-receive": ({"id": "evt_1", "event": "x", "data": {}}, set()),
 }
 EITHER = (
+    "/api-keys",
     "/customers",
     "/deliveries",
     "/events",
@@ -100,6 +104,7 @@ EITHER = (
 )
 VALIDATED = [route for route in ROUTES if route != "POST /webhook-receive"]  # that one asks for a signature first
 BODY_OPTIONAL = (
+    "POST /api-keys/key_none/rotate",
     "POST /payments/{id}/capture",
     "POST /payments/{id}/authenticate",
     "POST /webhook-endpoints/{endpoint}/rotate",
@@ -108,12 +113,12 @@ BODY_OPTIONAL = (
 )
 FIELDS = [
     # Nought is a good overlap, and true a good flag; what is none stands in test_webhook_endpoints.py,
-    # test_webhook_secret.py and test_resends.py.
+    # test_webhook_secret.py, test_api_keys.py and test_resends.py.
     *(
         (route, field)
         for route in VALIDATED
         for field in ROUTES[route][0]
-        if field not in ("overlapDays", "failedOnly")
+        if field not in ("overlapDays", "overlapHours", "failedOnly")
     ),
     *(("POST /payments/charge", field) for field in ("card", "cardToken", "cardId", "customerId")),
     *(("POST /customers/{customer}/payments", field) for field in ("cardToken", "cardId")),
@@ -181,7 +186,8 @@ def nothing_stored(
         customer = database.customers.find_one({"_id": customer_id}, {"outbox": 0})
         # Nobody listens there, which is written down whenever the worker finds out.
         endpoint = database.webhook_endpoints.find_one({"_id": endpoint_id}, {"failing_since": 0})
-        account = database.users.find_one({"_id": merchant.id})
+        # When a key was last used is written down a moment later.
+        account = database.users.find_one({"_id": merchant.id}, {"api_keys.last_used_at": 0})
         return (*(database[name].count_documents({}) for name in counted), payment, customer, endpoint, account)
 
     before = state()

@@ -46,7 +46,7 @@ CALLERS: Mapping[str, tuple[str | tuple[int, str] | None, str | tuple[int, str]]
     "two tokens": (None, NO_BEARER),
     "payment key": (None, NO_TOKEN),
 }
-OPEN_TO_ALL = ("deliveries", "events", "incoming-webhooks", "resend-jobs", "users/me/")
+OPEN_TO_ALL = ("api-keys", "deliveries", "events", "incoming-webhooks", "resend-jobs", "users/me/")
 ADMINS = {"admin", "system_admin"}
 DOCUMENTATION = {"/", "/docs", "/docs/oauth2-redirect", "/redoc", "/openapi.json"}
 
@@ -152,6 +152,7 @@ def test_the_role_table_is_that_of_the_contract() -> None:
         "webhook-receive",
     }
     assert {path.split()[1].split("/")[1] for path in by_need[Needs.EITHER]} == {
+        "api-keys",
         "customers",
         "deliveries",
         "events",

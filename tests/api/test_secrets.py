@@ -46,6 +46,9 @@ def known_secrets(psp: Psp, receiver: Receiver) -> dict[str, str]:
     receiver.wait_for(4)
     replacing = psp.post("/users/me/webhook-secret/rotate", headers=account.key).json()
     psp.get(f"/webhook-endpoints/{endpoint['id']}/secret", headers=account.key)
+    made = psp.post("/api-keys", json={"name": "a", "scopes": ["webhooks"]}, headers=account.key).json()
+    exchanged = psp.post(f"/api-keys/{made['id']}/rotate", headers=account.key).json()
+    psp.get("/webhook-endpoints", headers={"X-API-Key": exchanged["apiKey"]})
     again = psp.login(account.email, password).json()
     form = psp.post("/auth/token", data={"username": account.email, "password": password}).json()
     refreshed = psp.post("/users/refresh", json={"refresh_token": again["refresh_token"]}).json()
@@ -64,6 +67,8 @@ def known_secrets(psp: Psp, receiver: Receiver) -> dict[str, str]:
         "password that was wrong": wrong,
         "first admin's password": ADMIN_PASSWORD,
         "API key": account.api_key,
+        "named API key": made["apiKey"],
+        "rotated API key": exchanged["apiKey"],
         "webhook secret": account.webhook_secret,
         "webhook secret after": replacing["webhookSecret"],
         "endpoint's secret": rotated["secret"],
@@ -111,6 +116,7 @@ def test_no_cache_keeps_an_answer_that_shows_a_secret(psp: Psp) -> None:
     session = psp.login(email, password)
     made = psp.post("/webhook-endpoints", json={"url": "http://127.0.0.1:9/", "events": ["*"]}, headers=key)
     endpoint = f"/webhook-endpoints/{made.json()['id']}"
+    named = psp.post("/api-keys", json={"name": "a", "scopes": ["webhooks"]}, headers=key)
 
     showing = {
         "register": registered,
@@ -121,6 +127,8 @@ def test_no_cache_keeps_an_answer_that_shows_a_secret(psp: Psp) -> None:
         "an endpoint": made,
         "an endpoint's secret": psp.get(f"{endpoint}/secret", headers=key),
         "an endpoint's new secret": psp.post(f"{endpoint}/rotate", headers=key),
+        "an API key": named,
+        "an API key's new text": psp.post(f"/api-keys/{named.json()['id']}/rotate", headers=key),
         "a payment key": psp.post("/payment-keys", json={}, headers=key),
     }
 
@@ -145,7 +153,7 @@ def test_each_answer_with_a_secret_among_its_fields_is_kept_by_no_cache() -> Non
             if "Cache-Control" in answer.get("headers", {}):
                 says.add(operation["operationId"])
 
-    assert len(shows) == 9
+    assert len(shows) == 11
     assert says == shows
 
 

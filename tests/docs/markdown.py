@@ -85,6 +85,11 @@ class RouteSection:
         return found[0] if found else None
 
     @property
+    def scope(self) -> str | None:
+        found = re.findall(r"^\*\*Scope of an API key:\*\* `(\S+)`$", self.text, re.MULTILINE)
+        return found[0] if found else None
+
+    @property
     def request(self) -> Sample:
         return Sample.parse(blocks(self.text, "http")[0])
 

@@ -54,6 +54,10 @@ def _objects(psp: Psp, account: Account, part: RouteSection) -> dict[str, str]:
     ids = {"user_id": account.id, "resource": "transactions"}
     if "/sessions" in part.path:
         ids["session_id"] = psp.get("/sessions", headers=account.bearer).json()["sessions"][0]["id"]
+    if "/api-keys" in part.path:
+        body = {"name": "nightly report", "scopes": ["events:read"], "allowedNetworks": ["127.0.0.0/8"]}
+        made = psp.post("/api-keys", json=body, headers=account.key)
+        ids["api_key_id"] = made.json()["id"]
     if "/customers" in part.path:
         made = psp.post("/customers", json={"name": "Grace Hopper"}, headers=account.key)
         ids["customer_id"] = made.json()["id"]

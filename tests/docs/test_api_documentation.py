@@ -11,8 +11,9 @@ import pytest
 from pydantic import BaseModel, TypeAdapter
 
 from core import config, errors, json_codec
+from domain.api_keys import Scope
 from domain.payments import ACCEPTS, MOVES, Command, Status
-from domain.roles import MERCHANTS
+from domain.roles import EVERYONE, MERCHANTS
 from main import app  # noqa: TID251 - the application itself is what is described
 from repositories.deliveries import DeadReason
 from routers.roles import API, ROLE_TABLE, Access, Needs
@@ -42,6 +43,7 @@ STATUS_OF_CODE = {
 }
 
 OPENED_BY_EITHER = {
+    "api-keys": "API keys",
     "customers": "customers with their cards and payments",
     "deliveries": "deliveries",
     "events": "events",
@@ -85,10 +87,17 @@ def test_the_credentials_are_those_of_the_role_table(part: RouteSection) -> None
     assert part.authentication == CREDENTIALS[needed.needs]
     if needed.needs is Needs.NOTHING:
         assert part.roles is None
-    elif needed == Access(needed.needs):
+    elif needed.roles == EVERYONE and needed.refusal is None:
         assert part.roles == "every role"
     else:
         assert part.roles == ", ".join(needed.roles)
+    assert part.scope == needed.scope
+
+
+def test_each_scope_is_told_with_what_it_opens() -> None:
+    part = section(read("api_documentation.md"), "## API keys").partition("\n### ")[0]
+
+    assert [code(row[0]) for row in rows(part)] == list(Scope)
 
 
 def test_all_that_key_or_token_opens_is_named_with_the_credentials_and_with_the_roles() -> None:

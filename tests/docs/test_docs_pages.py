@@ -144,6 +144,7 @@ def test_an_operation_asks_for_the_credentials_of_the_role_table(route: PspRoute
 
     assert operation(route)["security"] == schemes[access.needs]
     assert operation(route)["x-roles"] == [role.value for role in access.roles]
+    assert operation(route).get("x-scope") == access.scope
 
 
 @each_route
@@ -164,7 +165,7 @@ def test_an_operation_documents_its_errors(route: PspRoute) -> None:
     expected = {"422", "503"}
     if route.access.needs is not Needs.NOTHING:
         expected.add("401")
-    if route.access.needs in (Needs.BOTH, Needs.EITHER) or len(route.access.roles) < 4:
+    if route.access.scope is not None or len(route.access.roles) < 4:
         expected.add("403")
     if route.body_field is not None and route.body_field.field_info.is_required():
         expected |= {"413", "415"}

@@ -140,6 +140,7 @@ def use(psp: Psp, account: Account, receiver: Receiver) -> None:
     use_events(psp, account)
     use_deliveries(psp, account)
     use_incoming(psp, account)
+    use_keys(psp, account)
     root = psp.root()
     psp.get("/users", params={"email": account.email}, headers=root)
     psp.get("/users", params={"role": "merchant"}, headers=root)
@@ -218,6 +219,18 @@ def use_incoming(psp: Psp, account: Account) -> None:
     assert page["refused"]["missing"] == 1
     psp.get("/incoming-webhooks", params={"limit": "2", "cursor": page["nextCursor"]}, headers=account.key)
     psp.get(f"/incoming-webhooks/{page['incomingWebhooks'][0]['id']}", headers=account.key)
+
+
+def use_keys(psp: Psp, account: Account) -> None:
+    made = psp.post("/api-keys", json={"name": "a", "scopes": ["events:read"]}, headers=account.bearer).json()
+    used = psp.get("/events", params={"limit": 1}, headers={"X-API-Key": made["apiKey"]})
+    assert used.status_code == 200, used.text
+    deadline = time.monotonic() + 30
+    while psp.get("/api-keys", headers=account.bearer).json()["apiKeys"][0]["lastUsedAt"] is None:
+        assert time.monotonic() < deadline, "its last use is not written down"
+        time.sleep(0.1)
+    psp.post(f"/api-keys/{made['id']}/rotate", headers=account.bearer)
+    psp.delete(f"/api-keys/{made['id']}", headers=account.bearer)
 
 
 def use_money(psp: Psp, account: Account, payment_id: str) -> None:
