@@ -5,7 +5,16 @@ from dataclasses import dataclass
 
 from core import clock, ids
 from core.database import Database, Session
-from core.errors import BadRequest, Contention, EmailTaken, Forbidden, LastSystemAdmin, NotFound, WrongPassword
+from core.errors import (
+    BadRequest,
+    Contention,
+    EmailTaken,
+    Forbidden,
+    LastSystemAdmin,
+    NotFound,
+    TokenInvalid,
+    WrongPassword,
+)
 from core.security import PasswordHasher, new_webhook_secret
 from domain.accounts import Account, ApiKey, SigningAccount
 from domain.roles import Role, may_delete
@@ -122,7 +131,9 @@ class Accounts:
 
     async def change_password(self, actor: Actor, current: str, new: str) -> None:
         """Change the caller's password: all sessions end with this write. Raises WrongPassword."""
-        account = await self._find(actor.caller.account_id, "User not found.")
+        account = await self._accounts.get(actor.caller.account_id)
+        if account is None:
+            raise TokenInvalid  # deleted a moment ago
         if not await self._hasher.verify(current, account.password_hash):
             raise WrongPassword
         new_hash = await self._hasher.hash(new)
