@@ -7,7 +7,7 @@ from datetime import datetime
 from core.database import Database, Document
 from domain.attempts import Attempt, ErrorCode, Phases
 from domain.http_headers import Headers
-from repositories.deliveries import DeadReason, DeliveryState
+from repositories.delivery_documents import DeadReason, DeliveryState
 from repositories.pages import Page, Sort, read_page
 
 _NEWEST_FIRST = Sort("created_at", descending=True)

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from core.database import Database, Document, DuplicateKey, Pipeline, Session
 from repositories.claims import Claim, claim_from
-from repositories.deliveries import DeadReason, DeliveryState, NewDelivery, bury_free, new_document
+from repositories.deliveries import bury_free
+from repositories.delivery_documents import DeadReason, DeliveryState, NewDelivery, new_document
 
 _PENDING = {"state": DeliveryState.PENDING.value}
 

@@ -28,8 +28,9 @@ from core.errors import (
 from domain.cards import mask_pans
 from routers.request_ids import request_id_of
 
+# In lower case, without underscores.
 _SECRET_FIELDS = frozenset(
-    {"password", "new_password", "refresh_token", "apikey", "api_key", "secret", "webhookurl"}
+    {"password", "currentpassword", "newpassword", "refreshtoken", "apikey", "secret", "webhookurl"}
     # Whoever mixes up the fields of a card sends its number or its security code as another one of them.
     | {"card", "number", "cvc", "expmonth", "expyear", "holdername"}
 )
@@ -131,7 +132,7 @@ def _may_be_shown(one: dict[str, Any]) -> bool:
         return True
     if tuple(one["loc"]) == ("body",):
         return False
-    named_like_a_secret = any(str(part).lower() in _SECRET_FIELDS for part in one["loc"])
+    named_like_a_secret = any(str(part).lower().replace("_", "") in _SECRET_FIELDS for part in one["loc"])
     return not named_like_a_secret and not isinstance(one["input"], dict | list) and one["type"] != "extra_forbidden"
 
 

@@ -5,7 +5,16 @@ from dataclasses import dataclass
 
 from core import clock, ids
 from core.database import Database, Session
-from core.errors import BadRequest, Contention, EmailTaken, Forbidden, LastSystemAdmin, NotFound, WrongPassword
+from core.errors import (
+    BadRequest,
+    Contention,
+    EmailTaken,
+    Forbidden,
+    LastSystemAdmin,
+    NotFound,
+    TokenInvalid,
+    WrongPassword,
+)
 from core.security import PasswordHasher, new_webhook_secret
 from domain.accounts import Account, SigningAccount, fold_email
 from domain.api_keys import ApiKey
@@ -126,7 +135,9 @@ class Accounts:
 
     async def change_password(self, actor: Actor, current: str, new: str) -> None:
         """Change the caller's password: all sessions end with this write. Raises WrongPassword, TooManyAttempts."""
-        account = await self._find(actor.caller.account_id, "User not found.")
+        account = await self._accounts.get(actor.caller.account_id)
+        if account is None:
+            raise TokenInvalid  # deleted a moment ago
         # As at a login: a stolen token must not let anybody try passwords.
         tried = fold_email(account.email)
         await self._throttle.admit(tried, actor.address)

@@ -8,7 +8,8 @@ from core import clock
 from domain import money
 from domain.payments import Status
 from repositories.accounts import AccountRepository
-from repositories.deliveries import DeliveryRepository, DeliveryState
+from repositories.deliveries import DeliveryRepository
+from repositories.delivery_documents import DeliveryState
 from repositories.payments import PaymentFigure, PaymentRepository
 from schemas.status import Dashboard, HourFigure, Volume, WebhookFigures
 from services.caller import Caller

@@ -2,7 +2,7 @@
 
 from core.errors import NotFound
 from domain.attempts import Attempt
-from repositories.deliveries import DeliveryState
+from repositories.delivery_documents import DeliveryState
 from repositories.delivery_log import DeliveryFilter, DeliveryLogRepository, LoggedDelivery
 from repositories.pages import CursorInvalid
 from repositories.webhook_endpoints import WebhookEndpointRepository

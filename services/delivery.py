@@ -15,13 +15,8 @@ from domain.origins import is_origin
 from domain.sending_slots import Result
 from domain.webhook_endpoints import EndpointStatus, Ordering, WebhookEndpoint
 from repositories.accounts import AccountRepository
-from repositories.deliveries import (
-    Candidate,
-    DeadReason,
-    DeliveryRepository,
-    DeliveryState,
-    Outcome,
-)
+from repositories.deliveries import DeliveryRepository
+from repositories.delivery_documents import Candidate, DeadReason, DeliveryState, Outcome
 from repositories.events import EventRepository
 from repositories.webhook_endpoints import WebhookEndpointRepository
 from services.endpoint_health import EndpointHealth

@@ -13,7 +13,8 @@ from domain.webhook_endpoints import (
     disable,
     failing_too_long,
 )
-from repositories.deliveries import DeadReason, DeliveryRepository
+from repositories.deliveries import DeliveryRepository
+from repositories.delivery_documents import DeadReason
 from repositories.outbox import OutboxEvent
 from repositories.webhook_endpoints import WebhookEndpointRepository
 from schemas.webhook_endpoints import webhook_endpoint_view

@@ -8,7 +8,7 @@ from core import ids
 from core.errors import InvalidState, NotFound
 from domain.origins import origin
 from domain.webhook_endpoints import EndpointStatus, WebhookEndpoint, is_sent
-from repositories.deliveries import DeliveryState, NewDelivery
+from repositories.delivery_documents import DeliveryState, NewDelivery
 from repositories.delivery_log import EventDelivery
 from repositories.events import EventHead
 from repositories.webhook_endpoints import WebhookEndpointRepository

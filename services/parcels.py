@@ -6,7 +6,7 @@ from datetime import datetime
 
 from domain import signing
 from domain.webhook_endpoints import Ordering, WebhookEndpoint
-from repositories.deliveries import Candidate, LeasedDelivery
+from repositories.delivery_documents import Candidate, LeasedDelivery
 
 
 @dataclass(frozen=True, slots=True)

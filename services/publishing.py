@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from domain.webhook_endpoints import WebhookEndpoint
-from repositories.deliveries import Candidate, DeliveryRepository, NewDelivery
+from repositories.deliveries import DeliveryRepository
+from repositories.delivery_documents import Candidate, NewDelivery
 from repositories.events import EventRecord, EventRepository
 from repositories.outbox import Outbox, OutboxEvent, Unpublished
 from repositories.refunds import RefundRepository, RefundSeen

@@ -7,7 +7,8 @@ from core import clock, ids
 from core.errors import IdempotencyKeyReused, NotFound, PspError, TooManyResendJobs
 from domain.webhook_endpoints import WebhookEndpoint
 from repositories.claims import Claim
-from repositories.deliveries import DeadReason, DeliveryRepository, NewDelivery
+from repositories.deliveries import DeliveryRepository
+from repositories.delivery_documents import DeadReason, NewDelivery
 from repositories.delivery_log import DeliveryLogRepository, EventDelivery
 from repositories.events import EventFilter, EventHead, EventRepository
 from repositories.pages import EXACT_TOTAL, CursorInvalid

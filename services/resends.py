@@ -7,7 +7,7 @@ from core import clock, ids
 from core.errors import IdempotencyKeyReused, InvalidState, NotFound, PspError
 from domain.webhook_endpoints import TEST_EVENT
 from repositories.claims import Claim
-from repositories.deliveries import NewDelivery
+from repositories.delivery_documents import NewDelivery
 from repositories.delivery_log import DeliveryLogRepository
 from repositories.events import EventHead, EventRepository
 from repositories.resent_deliveries import ResentDeliveryRepository

@@ -11,7 +11,8 @@ from core.errors import Contention, InvalidState, NotFound, TooManyEndpoints
 from core.security import new_webhook_secret
 from domain.webhook_endpoints import TEST_EVENT, EndpointStatus, WebhookEndpoint
 from repositories.audit import Action
-from repositories.deliveries import DeadReason, DeliveryRepository
+from repositories.deliveries import DeliveryRepository
+from repositories.delivery_documents import DeadReason
 from repositories.outbox import OutboxEvent
 from repositories.pages import CursorInvalid
 from repositories.places import NoPlaceLeft

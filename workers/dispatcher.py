@@ -111,7 +111,7 @@ class Dispatcher:
         self._signals.fresh = []
         now_s = _now_s()
         waiting = {*self._due.due(now_s), *self._held}
-        alone = [target for target, some in by_target.items() if target not in waiting and not some[0].in_order]
+        alone = [target for target, some in by_target.items() if target not in waiting and not some[-1].in_order]
         room = self._slots.room(alone, now_s) if alone else {}
         chosen = {}
         for target, some in by_target.items():

@@ -144,6 +144,17 @@ def test_a_new_password_is_bound_by_the_rules_of_registering(psp: Psp, account: 
     assert opens(psp, account.token)
 
 
+@pytest.mark.parametrize("field", ["currentPassword", "newPassword"])
+def test_a_password_that_is_refused_is_not_in_the_answer(psp: Psp, account: Account, field: str) -> None:
+    refused = "Gr4ce-Hopper" * 100
+    body = {"currentPassword": PASSWORD, "newPassword": NEW, field: refused}
+
+    answer = psp.post("/users/me/password", json=body, headers=account.bearer)
+
+    assert answer.status_code == 422
+    assert "Gr4ce" not in answer.text
+
+
 def test_of_two_changes_at_once_one_is_carried_out(psp: Psp, server: Server, account: Account) -> None:
     def send(number: int) -> int:
         body = {"currentPassword": PASSWORD, "newPassword": f"{NEW}-{number}"}

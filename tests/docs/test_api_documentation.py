@@ -15,7 +15,7 @@ from domain.api_keys import Scope
 from domain.payments import ACCEPTS, MOVES, Command, Status
 from domain.roles import EVERYONE, MERCHANTS
 from main import app  # noqa: TID251 - the application itself is what is described
-from repositories.deliveries import DeadReason
+from repositories.delivery_documents import DeadReason
 from routers.roles import API, ROLE_TABLE, Access, Needs
 from routers.route import PspRoute
 from schemas.event_examples import EVENT_EXAMPLES

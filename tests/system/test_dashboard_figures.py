@@ -12,21 +12,18 @@ from core.database import Database
 from domain.payments import Payment, Status
 from repositories.deliveries import DeliveryRepository
 from repositories.events import EventHead
-from repositories.indexes import create_indexes
 from repositories.payment_documents import to_document
 from repositories.payments import PaymentFigure, PaymentRepository
 from services.event_targets import Target, new_delivery
+from tests.databases import own_database
 
 DATABASE = "dashboard_figures"
 
 
 @pytest.fixture
 async def database(mongo_uri: str) -> AsyncIterator[Database]:
-    database = Database(mongo_uri, DATABASE)
-    await create_indexes(database)
-    yield database
-    await database.drop()
-    database.close()
+    async with own_database(mongo_uri, DATABASE) as database:
+        yield database
 
 
 async def test_so_many_newest_deliveries_are_counted_and_no_more_are_read(database: Database, mongo: Any) -> None:

@@ -13,14 +13,8 @@ from core.database import Database
 from domain import payments as rules
 from domain.attempts import Attempt, Phases
 from domain.payments import Payment, Status
-from repositories.deliveries import (
-    DeadReason,
-    DeliveryRepository,
-    DeliveryState,
-    LeasedDelivery,
-    NewDelivery,
-    Outcome,
-)
+from repositories.deliveries import DeliveryRepository
+from repositories.delivery_documents import DeadReason, DeliveryState, LeasedDelivery, NewDelivery, Outcome
 from repositories.incoming_webhooks import IncomingWebhookRepository
 from repositories.indexes import create_indexes
 from repositories.payments import LeasedWrite, PaymentRepository, Write

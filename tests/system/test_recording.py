@@ -12,9 +12,9 @@ from domain.attempts import Attempt, Phases
 from domain.http_headers import MOST_BYTES
 from domain.webhook_endpoints import WebhookEndpoint
 from repositories.accounts import AccountRepository
-from repositories.deliveries import DeliveryRepository, DeliveryState, LeasedDelivery, NewDelivery, Outcome
+from repositories.deliveries import DeliveryRepository
+from repositories.delivery_documents import DeliveryState, LeasedDelivery, NewDelivery, Outcome
 from repositories.events import EventRepository
-from repositories.indexes import create_indexes
 from repositories.signals import SignalRepository
 from repositories.webhook_endpoints import WebhookEndpointRepository
 from services.delivery import Delivery, Sent
@@ -22,6 +22,7 @@ from services.endpoint_health import EndpointHealth
 from services.parcels import Destination, Parcel
 from services.signals import Signals
 from services.webhook_sender import MAX_RESPONSE_BYTES, Reply, WebhookSender
+from tests.databases import own_database
 
 URL = "http://receiver.example/hook"
 TOO_LARGE = "x" * 17 * 1024 * 1024
@@ -30,11 +31,8 @@ TOO_LARGE = "x" * 17 * 1024 * 1024
 
 @pytest.fixture
 async def database(mongo_uri: str) -> AsyncIterator[Database]:
-    database = Database(mongo_uri, "recording")
-    await create_indexes(database)
-    yield database
-    await database.drop()
-    database.close()
+    async with own_database(mongo_uri, "recording") as database:
+        yield database
 
 
 async def lease(database: Database, target: str, count: int) -> list[LeasedDelivery]:

@@ -16,10 +16,10 @@ from core import clock
 from core.database import Database
 from domain.attempts import Attempt, Phases
 from domain.webhook_endpoints import WebhookEndpoint
-from repositories.deliveries import DeadReason, DeliveryRepository, DeliveryState, Outcome
+from repositories.deliveries import DeliveryRepository
+from repositories.delivery_documents import DeadReason, DeliveryState, Outcome
 from repositories.delivery_log import DeliveryLogRepository
 from repositories.events import EventHead, EventRepository
-from repositories.indexes import create_indexes
 from repositories.places import NoPlaceLeft
 from repositories.resend_jobs import JobStatus, LeasedJob, ResendJob, ResendJobRepository
 from repositories.resent_deliveries import ResentDeliveryRepository
@@ -29,6 +29,7 @@ from services.event_targets import Target, new_delivery
 from services.resend_jobs import ResendJobs
 from services.signals import Signals
 from tests.conftest import ADMIN_EMAIL, ADMIN_PASSWORD, Server, running
+from tests.databases import own_database
 from tests.factories import Psp
 from tests.receiver import Receiver
 
@@ -40,11 +41,8 @@ LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
 
 @pytest.fixture
 async def database(mongo_uri: str) -> AsyncIterator[Database]:
-    database = Database(mongo_uri, DATABASE)
-    await create_indexes(database)
-    yield database
-    await database.drop()
-    database.close()
+    async with own_database(mongo_uri, DATABASE) as database:
+        yield database
 
 
 @pytest.fixture

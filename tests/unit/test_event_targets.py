@@ -4,7 +4,7 @@ import pytest
 
 from core import clock
 from domain.webhook_endpoints import TEST_EVENT, WebhookEndpoint
-from repositories.deliveries import DeliveryState
+from repositories.delivery_documents import DeliveryState
 from repositories.delivery_log import EventDelivery
 from repositories.events import EventHead
 from services.event_targets import Target, failed, new_delivery, subscribed
