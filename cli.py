@@ -18,6 +18,9 @@ from core.errors import ConfigurationError, EmailTaken
 
 T = TypeVar("T")
 GRACEFUL_SHUTDOWN_S = 8
+# Longer than clients and load balancers keep an idle connection, so that it's they who close it: whoever sends into a
+# connection that the server is closing gets no answer, and can't know whether the request was carried out.
+KEEP_ALIVE_S = 75
 app = typer.Typer(
     help="Mock PSP: a payment service provider to test against.",
     no_args_is_help=True,
@@ -42,6 +45,7 @@ def serve(
         reload=reload,
         server_header=False,
         timeout_graceful_shutdown=GRACEFUL_SHUTDOWN_S,
+        timeout_keep_alive=KEEP_ALIVE_S,
     )
 
 
@@ -76,6 +80,7 @@ def bank(
         server_header=False,
         access_log=False,
         timeout_graceful_shutdown=GRACEFUL_SHUTDOWN_S,
+        timeout_keep_alive=KEEP_ALIVE_S,
     )
 
 

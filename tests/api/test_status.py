@@ -7,7 +7,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import closing, suppress
+from http.client import HTTPConnection
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -148,3 +149,13 @@ def requests_of(psp: Psp, account: Account) -> list[Callable[[], httpx.Response]
         lambda: psp.get("/protected", headers=account.bearer),
         lambda: psp.login(account.email),
     ]
+
+
+def test_a_connection_that_lay_idle_for_longer_than_clients_keep_theirs_is_still_answered(server: Server) -> None:
+    with closing(HTTPConnection(urlsplit(server.url).netloc)) as connection:
+        for pause_s in (0, 7):
+            time.sleep(pause_s)
+            connection.request("GET", "/api/v1/status")
+            answer = connection.getresponse()
+            answer.read()
+            assert answer.status == 200
