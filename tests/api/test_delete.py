@@ -153,7 +153,7 @@ def test_a_user_that_nobody_has_is_not_found(shared_psp: Psp, admin: Account) ->
     assert outcome(answer) == (404, "User 'user_none' not found.")
 
 
-@pytest.mark.parametrize("resource", ["nonsense", "user", "Transactions", "api-keys", "admin", "%00", "$ne", "payment"])
+@pytest.mark.parametrize("resource", ["nonsense", "user", "Transactions", "accounts", "admin", "%00", "$ne", "payment"])
 def test_any_other_resource_is_refused_once_the_token_is_good(shared_psp: Psp, user: Account, resource: str) -> None:
     answer = shared_psp.delete(f"/{resource}/x", headers=user.bearer)
 
