@@ -11,6 +11,7 @@ from commands import deliveries
 from commands.listen import listen
 from commands.signatures import sign, verify
 from commands.trigger import trigger
+from core.common_passwords import is_common
 from core.config import Settings, load_settings
 from core.errors import ConfigurationError, EmailTaken
 
@@ -94,13 +95,16 @@ def create_admin(
     """Make a system_admin, for instance when the first one's password is lost."""
     from commands.processes import create_system_admin
 
+    settings = _settings()
     password = sys.stdin.readline().rstrip("\n") if password_stdin else None
     if password is not None and not 8 <= len(password) <= 64:
         _fail("A password has 8 to 64 characters.")
+    if password is not None and settings.production and is_common(password):
+        _fail("This is one of the 10,000 most common passwords.")
     if email.count("@") != 1 or not 3 <= len(email) <= 254:
         _fail("An e-mail address is needed.")
     try:
-        _run(create_system_admin(_settings(), email, password))
+        _run(create_system_admin(settings, email, password))
     except EmailTaken as error:
         _fail(str(error))
 

@@ -12,6 +12,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from yarl import URL
 
+from core.common_passwords import is_common
 from core.crypto import parse_key
 from core.errors import ConfigurationError
 
@@ -140,6 +141,8 @@ class Settings(Address):
             for name in ("jwt_secret", "encryption_key", "system_admin_password"):
                 if getattr(self, name) is None:
                     raise ValueError(f"{name.upper()} is required in production")
+            if self.system_admin_password and is_common(self.system_admin_password.get_secret_value()):
+                raise ValueError("SYSTEM_ADMIN_PASSWORD is one of the 10,000 most common passwords")
         return self
 
     @property

@@ -4,6 +4,7 @@ import secrets
 from dataclasses import dataclass
 
 from core import clock, ids
+from core.common_passwords import is_common
 from core.database import Database, Session
 from core.errors import (
     BadRequest,
@@ -62,6 +63,8 @@ class Accounts:
         throttle: LoginThrottle,
         webhook_secrets: AccountSecrets,
         audit: Audit,
+        *,
+        refuses_common_passwords: bool,
     ):
         self._database = database
         self._accounts = accounts
@@ -70,9 +73,12 @@ class Accounts:
         self._throttle = throttle
         self._webhook_secrets = webhook_secrets
         self._audit = audit
+        self._refuses_common_passwords = refuses_common_passwords
 
     async def register(self, request: RegisterRequest) -> Registered:
-        """Make an account with its first API key and its webhook secret, all in one write. Raises EmailTaken."""
+        """Make an account with its first API key and its webhook secret, all in one write. Raises EmailTaken, and
+        InvalidRequest for a common password where those are refused."""
+        self._refuse_common("password", request.password)
         # Asked before the costly hash; the unique index decides the race of two that register at once.
         if await self._accounts.find_by_email(request.email):
             raise EmailTaken
@@ -134,7 +140,9 @@ class Accounts:
         )
 
     async def change_password(self, actor: Actor, current: str, new: str) -> None:
-        """Change the caller's password: all sessions end with this write. Raises WrongPassword, TooManyAttempts."""
+        """Change the caller's password: all sessions end with this write. Raises WrongPassword, TooManyAttempts, and
+        InvalidRequest for a common password where those are refused."""
+        self._refuse_common("newPassword", new)
         account = await self._accounts.get(actor.caller.account_id)
         if account is None:
             raise TokenInvalid  # deleted a moment ago
@@ -192,6 +200,10 @@ class Accounts:
         chosen = password or secrets.token_urlsafe(18)
         account, _ = await self._insert("System Admin", email, chosen, Role.SYSTEM_ADMIN, ())
         return MadeAdmin(account.email, chosen)
+
+    def _refuse_common(self, field: str, password: str) -> None:
+        if self._refuses_common_passwords and is_common(password):
+            raise invalid(("body", field), "this is one of the 10,000 most common passwords", password)
 
     async def _insert(
         self, name: str, email: str, password: str, role: Role, keys: tuple[ApiKey, ...]

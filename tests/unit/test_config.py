@@ -105,6 +105,14 @@ def test_production_refuses_a_cheap_password_hash(load: Load) -> None:
         load(**PRODUCTION, PASSWORD_HASH_COST="11")
 
 
+def test_production_refuses_a_common_password_for_the_first_admin(load: Load) -> None:
+    with pytest.raises(ConfigurationError, match="10,000 most common") as refusal:
+        load(**{**PRODUCTION, "SYSTEM_ADMIN_PASSWORD": "Trustno1"})
+
+    assert "rustno1" not in str(refusal.value)
+    assert load(SYSTEM_ADMIN_PASSWORD="trustno1").system_admin_password
+
+
 @pytest.mark.parametrize("environment", ["development", "production"])
 @pytest.mark.parametrize(
     ("name", "value"),
