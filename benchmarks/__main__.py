@@ -1,4 +1,5 @@
-"""`python -m benchmarks`: the charge and the worker against the floor, pages in small and large accounts, and webhooks.
+"""`python -m benchmarks`: the charge and the worker against the floor, pages in small and large accounts, webhooks, and
+logins.
 
 Exits with 0 where every target holds, 1 where one is missed, 2 where it could not be measured.
 """
@@ -14,10 +15,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import charging, delivering, pages, report, working
+from benchmarks import charging, delivering, logins, pages, report, working
 from benchmarks.charging import Runs
 from benchmarks.delivering import Scale
-from benchmarks.delivery.figures import Figure
+from benchmarks.figures import Figure
 from benchmarks.pages import Case
 from benchmarks.stack import BenchmarkFailed, running_stack
 from benchmarks.working import Completions
@@ -37,14 +38,16 @@ class Effort:
     seconds: int
     repeats: int
     delivery: Scale
+    logins: int
+    storm_s: int
 
 
-QUICK = Effort(rounds=1, turns=1, seconds=2, repeats=9, delivery=delivering.QUICK)
+QUICK = Effort(rounds=1, turns=1, seconds=2, repeats=9, delivery=delivering.QUICK, logins=50, storm_s=4)
 
 
 def main(arguments: Sequence[str]) -> int:
     options = _parser().parse_args(arguments)
-    if options.part not in ("pages", "delivery") and shutil.which("wrk") is None:
+    if options.part in ("all", "charge", "work") and shutil.which("wrk") is None:
         return _not_measured("wrk, which makes the load, is missing: install it (Debian and Ubuntu: apt install wrk).")
     if not Path("/proc/self/stat").exists():
         return _not_measured("Processor time is read from /proc, so this runs on Linux only.")
@@ -87,8 +90,18 @@ def _measure(part: str, effort: Effort, json_file: Path | None) -> int:
             report.print_pages(console, cases)
         if part in ("all", "delivery"):
             figures = delivering.run(stack, effort.delivery, tell=status.update)
-            targets += report.delivery_targets(figures)
-            report.print_delivery(console, figures)
+            report.print_figures(console, "Webhooks", figures)
+        if part in ("all", "logins"):
+            of_logins = logins.run(
+                stack,
+                rounds=effort.delivery.rounds,
+                logins=effort.logins,
+                seconds=effort.storm_s,
+                tell=status.update,
+            )
+            report.print_figures(console, "Logins", of_logins)
+            figures += of_logins
+        targets += report.figure_targets(figures)
     report.print_targets(console, targets)
     if json_file is not None:
         measured = report.as_json(about, charges, completions, cases, figures, targets)
@@ -99,13 +112,19 @@ def _measure(part: str, effort: Effort, json_file: Path | None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument(
-        "part", nargs="?", choices=("all", "charge", "work", "pages", "delivery"), default="all", help="default: all"
+        "part",
+        nargs="?",
+        choices=("all", "charge", "work", "pages", "delivery", "logins"),
+        default="all",
+        help="default: all",
     )
     parser.add_argument("--rounds", type=_count, default=3, help="rounds of the charge and the worker (3)")
     parser.add_argument("--turns", type=_count, default=3, help="turns that each has in a round (3)")
     parser.add_argument("--seconds", type=_count, default=3, help="length of a turn (3)")
     parser.add_argument("--repeats", type=_count, default=31, help="requests for each page and account (31)")
-    parser.add_argument("--delivery-rounds", type=_count, default=delivering.FULL.rounds, help="rounds of webhooks (5)")
+    parser.add_argument(
+        "--delivery-rounds", type=_count, default=delivering.FULL.rounds, help="rounds of webhooks and logins (5)"
+    )
     parser.add_argument("--quick", action="store_true", help="a short look instead, too short to be relied on")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure to this file, too")
     return parser
@@ -113,7 +132,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _effort(options: argparse.Namespace) -> Effort:
     delivery = replace(delivering.FULL, rounds=options.delivery_rounds)
-    return Effort(options.rounds, options.turns, options.seconds, options.repeats, delivery)
+    return Effort(options.rounds, options.turns, options.seconds, options.repeats, delivery, logins=200, storm_s=10)
 
 
 def _count(text: str) -> int:

@@ -46,10 +46,10 @@ class Account:
     """A new account, and the headers that show who it is."""
 
     def __init__(self, client: Client):
-        email = f"{secrets.token_hex(8)}@example.com"
-        fields = {"name": "Benchmark", "email": email, "password": PASSWORD, "role": "merchant"}
+        self.email = f"{secrets.token_hex(8)}@example.com"
+        fields = {"name": "Benchmark", "email": self.email, "password": PASSWORD, "role": "merchant"}
         made = client.post("/users/register", fields)
-        token = client.post("/users/login", {"email": email, "password": PASSWORD})["access_token"]
+        token = client.post("/users/login", {"email": self.email, "password": PASSWORD})["access_token"]
         self.id: str = made["userId"]
         self.api_key: str = made["apiKey"]
         self.headers = {"X-API-Key": self.api_key, "Authorization": f"Bearer {token}"}

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from benchmarks.delivery import claim, idle, isolation, latency
-from benchmarks.delivery.figures import Figure
 from benchmarks.delivery.targets import Receivers, subscribe
 from benchmarks.delivery.throughput import Throughput
+from benchmarks.figures import Figure
 from benchmarks.stack import Stack
 
 TARGETS = 50

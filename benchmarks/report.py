@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.charging import CHARGE, MANY, WITH_CARD, WITH_WORKER, Runs
-from benchmarks.delivery.figures import Figure
+from benchmarks.figures import Figure
 from benchmarks.pages import LARGE, SMALL, Case, Work
 from benchmarks.stack import Stack
 from benchmarks.working import BANK_INSIDE, Completions
@@ -66,7 +66,7 @@ def pages_target(cases: Sequence[Case]) -> Target:
     return Target(promise, worst, worst <= GREATEST_PAGE_RATIO)
 
 
-def delivery_targets(figures: Sequence[Figure]) -> list[Target]:
+def figure_targets(figures: Sequence[Figure]) -> list[Target]:
     return [Target(f"{one.label}: {one.target}", one.median, one.holds) for one in figures if one.target]
 
 
@@ -158,9 +158,9 @@ def print_pages(console: Console, cases: Sequence[Case]) -> None:
             console.print(f"  among {SMALL:,}: {_done(case.small_work)}\n  among {LARGE:,}: {_done(case.large_work)}")
 
 
-def print_delivery(console: Console, figures: Sequence[Figure]) -> None:
+def print_figures(console: Console, title: str, figures: Sequence[Figure]) -> None:
     rounds = len(figures[0].values)
-    table = Table(title=f"Webhooks (medians of {rounds} {'round' if rounds == 1 else 'rounds'})", title_justify="left")
+    table = Table(title=f"{title} (medians of {rounds} {'round' if rounds == 1 else 'rounds'})", title_justify="left")
     for name in ("", "what", "unit"):
         table.add_column(name)
     for name in ("median", "in single rounds", "target"):
@@ -207,6 +207,6 @@ def as_json(
         "charge": [runs.as_json() for runs in charges],
         "work": [one.as_json() for one in completions],
         "pages": [case.as_json() for case in cases],
-        "delivery": [figure.as_json() for figure in figures],
+        "figures": [figure.as_json() for figure in figures],
         "targets": [asdict(target) for target in targets],
     }

@@ -13,8 +13,8 @@ from typing import Any
 from pymongo import WriteConcern
 
 from benchmarks.delivery import backlog
-from benchmarks.delivery.figures import Figure
 from benchmarks.delivery.targets import Receivers, Subscribers, subscribe
+from benchmarks.figures import Figure
 from benchmarks.stack import BenchmarkFailed, Stack
 from core import clock, ids
 from core.database import Database

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks.delivery.figures import Figure
+from benchmarks.figures import Figure
 from benchmarks.stack import BenchmarkFailed, Stack
 
 PART = "idle"

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 
 from benchmarks.delivery import backlog
-from benchmarks.delivery.figures import Figure
 from benchmarks.delivery.targets import Receivers, Subscribers, subscribe
+from benchmarks.figures import Figure
 from benchmarks.stack import BenchmarkFailed, Stack
 
 PART = "isolation"

@@ -14,8 +14,8 @@ import aiohttp
 
 from benchmarks.client import API
 from benchmarks.delivery.bodies import customer_fields
-from benchmarks.delivery.figures import Figure, percentile
 from benchmarks.delivery.targets import Receivers, Subscribers
+from benchmarks.figures import Figure, percentile
 from benchmarks.stack import BenchmarkFailed, Stack
 
 PART = "latency"

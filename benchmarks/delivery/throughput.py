@@ -4,8 +4,8 @@ import time
 from collections.abc import Callable
 
 from benchmarks.delivery import backlog, outboxes
-from benchmarks.delivery.figures import Figure
 from benchmarks.delivery.targets import FIRST_S, Rate, Receivers, Subscribers
+from benchmarks.figures import Figure
 from benchmarks.stack import BenchmarkFailed, Stack
 from workers.dispatcher import SLOTS
 

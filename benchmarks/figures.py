@@ -1,4 +1,4 @@
-"""What was measured of the delivery, round by round, with the promise that it is held to."""
+"""What was measured, round by round, with the promise that it is held to."""
 
 import statistics
 from collections.abc import Sequence
@@ -31,6 +31,8 @@ class Figure:
     @property
     def target(self) -> str:
         """The promise in words; empty where there is none."""
+        if self.least is not None and self.greatest is not None:
+            return f"{self.least:g} to {self.greatest:g}"
         if self.least is not None:
             return f"at least {self.least:g}"
         return f"at most {self.greatest:g}" if self.greatest is not None else ""
