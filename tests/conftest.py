@@ -16,6 +16,7 @@ import pytest
 
 from core import embedded_mongo
 from tests.factories import Psp
+from tests.leaks import leaks
 from tests.receiver import Receiver
 from tests.scale import SEED
 
@@ -118,11 +119,15 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def mongo_uri(data_dir: Path) -> Iterator[str]:
-    """The embedded MongoDB that all tests share, each kind in a database of its own."""
+def mongo_uri(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The embedded MongoDB that all tests share, each kind in a database of its own. When all are done, no secret that
+    any of them has used may be left in it, in its oplog, or in a log."""
     mongo = embedded_mongo.start(data_dir, extra_args=("--setParameter", "enableTestCommands=1"))
     yield mongo.uri
+    with pymongo.MongoClient[dict[str, Any]](mongo.uri) as client:
+        left = leaks(client, tmp_path_factory.getbasetemp())
     mongo.close()
+    assert left == []
 
 
 @pytest.fixture(scope="session")
