@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import secrets
 from base64 import b64encode
 from functools import cached_property
@@ -16,6 +17,7 @@ from core.crypto import parse_key
 from core.errors import ConfigurationError
 
 MIN_SECRET_BYTES = 32
+MAX_SIGNING_KEYS = 2
 MIN_HASH_COST = 4
 PRODUCTION_MIN_HASH_COST = 12
 DEVELOPMENT_RETRY_S = (1.0, 2.0, 4.0, 8.0, 16.0)
@@ -23,6 +25,11 @@ PRODUCTION_RETENTION_DAYS = 30
 MAX_RETENTION_DAYS = 24_855
 """MongoDB keeps the seconds in 31 bits."""
 PRODUCTION_RETRY_S = (5.0, 60.0, 300.0, 1800.0, 7200.0, 18000.0, 36000.0, 50400.0, 72000.0, 72000.0)
+# What is tried first: nothing but such words, whatever digits and signs stand between them.
+_TRIED_FIRST = re.compile(
+    "(?:system|sys|super|mock|psp|local|admin|administrator|root|user|test|demo|password|pass|secret|change|me|default|"
+    "let|in|welcome|qwerty|abc)*"
+)
 _PLACEHOLDERS = ("changeme", "secretkey", "yoursecret", "supersecret", "password", "default", "insecure", "placeholder")
 
 _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - read here, bound nowhere
@@ -140,6 +147,9 @@ class Settings(Address):
             for name in ("jwt_secret", "encryption_key", "system_admin_password"):
                 if getattr(self, name) is None:
                     raise ValueError(f"{name.upper()} is required in production")
+            assert self.system_admin_password is not None
+            if _easily_guessed(self.system_admin_password.get_secret_value()):
+                raise ValueError("SYSTEM_ADMIN_PASSWORD is easily guessed: take another one in production")
         return self
 
     @property
@@ -160,17 +170,23 @@ class Settings(Address):
                 )
             kept = _kept_secrets(self.data_dir / "secrets.json")
             jwt, encryption = jwt or kept["JWT_SECRET"], encryption or kept["ENCRYPTION_KEY"]
-        return Secrets(jwt, encryption)
+        password = self.system_admin_password.get_secret_value() if self.system_admin_password else None
+        return Secrets(jwt, encryption, password)
 
 
 class Secrets:
-    """The two secrets, checked: neither short, nor well known, nor equal to the other."""
+    """The secrets, checked: none is short or well known, and no two are equal."""
 
-    def __init__(self, jwt_secret: str, encryption_key: str):
-        if len(jwt_secret.encode()) < MIN_SECRET_BYTES or _well_known(jwt_secret):
+    def __init__(self, jwt_secret: str, encryption_key: str, password: str | None = None):
+        signing = [part.strip() for part in jwt_secret.split(",")]
+        if any(len(part.encode()) < MIN_SECRET_BYTES or _well_known(part) for part in signing):
             raise ConfigurationError(
-                f"JWT_SECRET must be at least {MIN_SECRET_BYTES} random bytes: "
-                'make one with python -c "import secrets; print(secrets.token_urlsafe(48))".'
+                f"JWT_SECRET must be at least {MIN_SECRET_BYTES} random bytes (while it is exchanged, the new one, a "
+                'comma and the old one): make one with python -c "import secrets; print(secrets.token_urlsafe(48))".'
+            )
+        if len(signing) > MAX_SIGNING_KEYS or len(set(signing)) < len(signing):
+            raise ConfigurationError(
+                f"JWT_SECRET holds at most {MAX_SIGNING_KEYS} values, each another one: the newest and the one before."
             )
         try:
             self.encryption_keys = [parse_key(part.strip()) for part in encryption_key.split(",")]
@@ -181,9 +197,11 @@ class Secrets:
             ) from None
         if any(len(set(key)) < 8 for key in self.encryption_keys):
             raise ConfigurationError("ENCRYPTION_KEY repeats a few bytes over and over: make a random one.")
-        if jwt_secret in encryption_key:
+        if any(part in encryption_key for part in signing):
             raise ConfigurationError("JWT_SECRET and ENCRYPTION_KEY are equal: give each a value of its own.")
-        self.jwt_key = jwt_secret.encode()
+        if password is not None and password in (*signing, *(part.strip() for part in encryption_key.split(","))):
+            raise ConfigurationError("SYSTEM_ADMIN_PASSWORD equals another secret: give each a value of its own.")
+        self.jwt_keys = [part.encode() for part in signing]
 
 
 def load_settings() -> Settings:
@@ -206,6 +224,11 @@ def _read(kind: type[Read]) -> Read:
         where = ".".join(str(part) for part in first["loc"]).upper()
         reason = first["msg"].removeprefix("Value error, ")
         raise ConfigurationError(f"{where}: {reason}." if where else f"{reason}.") from None
+
+
+def _easily_guessed(password: str) -> bool:
+    letters = "".join(character for character in password.lower() if character.isalpha())
+    return len(set(password)) < 6 or _TRIED_FIRST.fullmatch(letters) is not None
 
 
 def _well_known(secret: str) -> bool:
