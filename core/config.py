@@ -33,6 +33,9 @@ _TRIED_FIRST = re.compile(
 _PLACEHOLDERS = ("changeme", "secretkey", "yoursecret", "supersecret", "password", "default", "insecure", "placeholder")
 
 _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - read here, bound nowhere
+_NAME = r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
+_HOST_NAME = re.compile(rf"(?:\*\.)?{_NAME}|\[[0-9a-f:.]+\]")
+_ORIGIN = re.compile(rf"(?:http(?!.*:80$)|https(?!.*:443$))://(?:{_NAME}|\[[0-9a-f:.]+\])(?::[1-9][0-9]{{0,4}})?")
 
 CommaSeparated = Annotated[tuple[str, ...], NoDecode]
 Read = TypeVar("Read", bound=BaseSettings)
@@ -78,6 +81,8 @@ class Settings(Address):
 
     webhook_allow_private_networks: bool = True
     webhook_retry_schedule: Annotated[tuple[float, ...], NoDecode] = DEVELOPMENT_RETRY_S
+    trusted_hosts: CommaSeparated = ()
+    cors_origins: CommaSeparated = ()
     retention_days: int | None = Field(default=None, ge=1, le=MAX_RETENTION_DAYS)
 
     @model_validator(mode="before")
@@ -110,6 +115,28 @@ class Settings(Address):
     def _seconds_in_range(cls, value: tuple[float, ...]) -> tuple[float, ...]:
         if len(value) > 20 or not all(0 <= seconds <= 7 * 24 * 3600 for seconds in value):
             raise ValueError("at most 20 delays of 0 to 604800 seconds, separated by commas")
+        return value
+
+    @field_validator("trusted_hosts", "cors_origins", mode="before")
+    @classmethod
+    def _listed(cls, value: object) -> object:
+        return tuple(part.strip().lower() for part in value.split(",")) if isinstance(value, str) else value
+
+    @field_validator("trusted_hosts")
+    @classmethod
+    def _host_names(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not all(map(_HOST_NAME.fullmatch, value)):
+            raise ValueError("names of hosts are needed (psp.example.com, *.example.com), separated by commas")
+        return value
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not all(map(_ORIGIN.fullmatch, value)):
+            raise ValueError(
+                "origins as browsers send them are needed (https://shop.example.com, http://localhost:3000), "
+                "separated by commas: no path, no default port, no *"
+            )
         return value
 
     @field_validator("bank_url")

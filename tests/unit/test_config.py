@@ -91,6 +91,17 @@ def test_a_banks_url_is_kept_without_a_slash_at_its_end(load: Load) -> None:
     assert load(BANK_URL="").bank_url is None
 
 
+def test_hosts_and_origins_are_lists_in_lower_case(load: Load) -> None:
+    settings = load(
+        TRUSTED_HOSTS="PSP.example.com, *.psp.example.com,[::1]",
+        CORS_ORIGINS="https://Shop.example.com, http://localhost:3000,http://[::1]:80443",
+    )
+
+    assert settings.trusted_hosts == ("psp.example.com", "*.psp.example.com", "[::1]")
+    assert settings.cors_origins == ("https://shop.example.com", "http://localhost:3000", "http://[::1]:80443")
+    assert (load().trusted_hosts, load().cors_origins) == ((), ())
+
+
 def test_an_empty_variable_is_as_good_as_none(load: Load) -> None:
     assert load(MONGODB_URI="", PORT="").port == 8000
 
@@ -187,6 +198,21 @@ def test_a_secret_that_is_short_well_known_or_equal_to_the_other_is_refused(
         ("RETENTION_DAYS", "-1"),
         ("RETENTION_DAYS", "24856"),
         ("RETENTION_DAYS", "never"),
+        ("TRUSTED_HOSTS", "https://psp.example.com"),
+        ("TRUSTED_HOSTS", "psp.example.com:8000"),
+        ("TRUSTED_HOSTS", "psp.example.com,"),
+        ("TRUSTED_HOSTS", "*"),
+        ("TRUSTED_HOSTS", "psp.*.com"),
+        ("CORS_ORIGINS", "*"),
+        ("CORS_ORIGINS", "null"),
+        ("CORS_ORIGINS", "shop.example.com"),
+        ("CORS_ORIGINS", "https://shop.example.com/"),
+        ("CORS_ORIGINS", "https://shop.example.com:443"),
+        ("CORS_ORIGINS", "http://shop.example.com:80"),
+        ("CORS_ORIGINS", "https://ada@shop.example.com"),
+        ("CORS_ORIGINS", "https://*.example.com"),
+        ("CORS_ORIGINS", "ftp://shop.example.com"),
+        ("CORS_ORIGINS", "https://shop.example.com,,https://b.example"),
     ],
 )
 def test_a_setting_that_is_wrong_is_named_in_one_sentence(load: Load, name: str, value: str) -> None:
