@@ -37,6 +37,8 @@ def serve(
     """Serve the API on HOST and PORT, with the workers inside unless WORKER=off."""
     import uvicorn
 
+    from routers.http_protocol import LimitedHttp
+
     settings = _settings()
     typer.echo(f"\n  Mock PSP   {settings.url}/api/v1\n  Try it     {settings.url}/docs\n")
     uvicorn.run(
@@ -44,6 +46,7 @@ def serve(
         host=settings.host,
         port=settings.port,
         reload=reload,
+        http=LimitedHttp,
         server_header=False,
         timeout_graceful_shutdown=GRACEFUL_SHUTDOWN_S,
         timeout_keep_alive=KEEP_ALIVE_S,

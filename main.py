@@ -33,7 +33,8 @@ from routers import (
     webhook_endpoints,
     webhooks,
 )
-from routers.middleware import RequestContext, keep_secrets_out_of_the_access_log
+from routers.middleware import UnexpectedErrors, keep_secrets_out_of_the_access_log
+from routers.perimeter import perimeter
 from routers.roles import ROLE_TABLE
 from services.psp import Psp, open_psp
 from workers.runner import running_workers
@@ -67,6 +68,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         chosen = settings or load_settings()
+        # The stack was made for this start, before the settings were known; requests get one with the perimeter.
+        app.user_middleware, app.middleware_stack = [*perimeter(chosen), *inside], None
         works = chosen.worker == "embedded"
         async with AsyncExitStack() as stack:
             app.state.psp = psp = await stack.enter_async_context(open_psp(chosen, is_worker=works))
@@ -90,8 +93,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     # would be searched once more.
     app.router.routes[:0] = [route for module in ROUTERS for route in module.router.routes]
     documentation.install(app)
-    app.add_middleware(RequestContext)
+    app.add_middleware(UnexpectedErrors)
     app.add_middleware(BriefStartErrors)
+    inside = list(app.user_middleware)
     keep_secrets_out_of_the_access_log()
     _refuse_routes_without_roles(app)
     return app

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import secrets
 from base64 import b64encode
 from functools import cached_property
@@ -17,6 +18,7 @@ from core.crypto import parse_key
 from core.errors import ConfigurationError
 
 MIN_SECRET_BYTES = 32
+MAX_SIGNING_KEYS = 2
 MIN_HASH_COST = 4
 PRODUCTION_MIN_HASH_COST = 12
 DEVELOPMENT_RETRY_S = (1.0, 2.0, 4.0, 8.0, 16.0)
@@ -24,9 +26,17 @@ PRODUCTION_RETENTION_DAYS = 30
 MAX_RETENTION_DAYS = 24_855
 """MongoDB keeps the seconds in 31 bits."""
 PRODUCTION_RETRY_S = (5.0, 60.0, 300.0, 1800.0, 7200.0, 18000.0, 36000.0, 50400.0, 72000.0, 72000.0)
+# What is tried first: nothing but such words, whatever digits and signs stand between them.
+_TRIED_FIRST = re.compile(
+    "(?:system|sys|super|mock|psp|local|admin|administrator|root|user|test|demo|password|pass|secret|change|me|default|"
+    "let|in|welcome|qwerty|abc)*"
+)
 _PLACEHOLDERS = ("changeme", "secretkey", "yoursecret", "supersecret", "password", "default", "insecure", "placeholder")
 
 _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - read here, bound nowhere
+_NAME = r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
+_HOST_NAME = re.compile(rf"(?:\*\.)?{_NAME}|\[[0-9a-f:.]+\]")
+_ORIGIN = re.compile(rf"(?:http(?!.*:80$)|https(?!.*:443$))://(?:{_NAME}|\[[0-9a-f:.]+\])(?::[1-9][0-9]{{0,4}})?")
 
 CommaSeparated = Annotated[tuple[str, ...], NoDecode]
 Read = TypeVar("Read", bound=BaseSettings)
@@ -72,6 +82,8 @@ class Settings(Address):
 
     webhook_allow_private_networks: bool = True
     webhook_retry_schedule: Annotated[tuple[float, ...], NoDecode] = DEVELOPMENT_RETRY_S
+    trusted_hosts: CommaSeparated = ()
+    cors_origins: CommaSeparated = ()
     retention_days: int | None = Field(default=None, ge=1, le=MAX_RETENTION_DAYS)
 
     @model_validator(mode="before")
@@ -104,6 +116,28 @@ class Settings(Address):
     def _seconds_in_range(cls, value: tuple[float, ...]) -> tuple[float, ...]:
         if len(value) > 20 or not all(0 <= seconds <= 7 * 24 * 3600 for seconds in value):
             raise ValueError("at most 20 delays of 0 to 604800 seconds, separated by commas")
+        return value
+
+    @field_validator("trusted_hosts", "cors_origins", mode="before")
+    @classmethod
+    def _listed(cls, value: object) -> object:
+        return tuple(part.strip().lower() for part in value.split(",")) if isinstance(value, str) else value
+
+    @field_validator("trusted_hosts")
+    @classmethod
+    def _host_names(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not all(map(_HOST_NAME.fullmatch, value)):
+            raise ValueError("names of hosts are needed (psp.example.com, *.example.com), separated by commas")
+        return value
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not all(map(_ORIGIN.fullmatch, value)):
+            raise ValueError(
+                "origins as browsers send them are needed (https://shop.example.com, http://localhost:3000), "
+                "separated by commas: no path, no default port, no *"
+            )
         return value
 
     @field_validator("bank_url")
@@ -141,8 +175,9 @@ class Settings(Address):
             for name in ("jwt_secret", "encryption_key", "system_admin_password"):
                 if getattr(self, name) is None:
                     raise ValueError(f"{name.upper()} is required in production")
-            if self.system_admin_password and is_common(self.system_admin_password.get_secret_value()):
-                raise ValueError("SYSTEM_ADMIN_PASSWORD is one of the 10,000 most common passwords")
+            assert self.system_admin_password is not None
+            if _easily_guessed(self.system_admin_password.get_secret_value()):
+                raise ValueError("SYSTEM_ADMIN_PASSWORD is easily guessed: take another one in production")
         return self
 
     @property
@@ -163,17 +198,23 @@ class Settings(Address):
                 )
             kept = _kept_secrets(self.data_dir / "secrets.json")
             jwt, encryption = jwt or kept["JWT_SECRET"], encryption or kept["ENCRYPTION_KEY"]
-        return Secrets(jwt, encryption)
+        password = self.system_admin_password.get_secret_value() if self.system_admin_password else None
+        return Secrets(jwt, encryption, password)
 
 
 class Secrets:
-    """The two secrets, checked: neither short, nor well known, nor equal to the other."""
+    """The secrets, checked: none is short or well known, and no two are equal."""
 
-    def __init__(self, jwt_secret: str, encryption_key: str):
-        if len(jwt_secret.encode()) < MIN_SECRET_BYTES or _well_known(jwt_secret):
+    def __init__(self, jwt_secret: str, encryption_key: str, password: str | None = None):
+        signing = [part.strip() for part in jwt_secret.split(",")]
+        if any(len(part.encode()) < MIN_SECRET_BYTES or _well_known(part) for part in signing):
             raise ConfigurationError(
-                f"JWT_SECRET must be at least {MIN_SECRET_BYTES} random bytes: "
-                'make one with python -c "import secrets; print(secrets.token_urlsafe(48))".'
+                f"JWT_SECRET must be at least {MIN_SECRET_BYTES} random bytes (while it is exchanged, the new one, a "
+                'comma and the old one): make one with python -c "import secrets; print(secrets.token_urlsafe(48))".'
+            )
+        if len(signing) > MAX_SIGNING_KEYS or len(set(signing)) < len(signing):
+            raise ConfigurationError(
+                f"JWT_SECRET holds at most {MAX_SIGNING_KEYS} values, each another one: the newest and the one before."
             )
         try:
             self.encryption_keys = [parse_key(part.strip()) for part in encryption_key.split(",")]
@@ -184,9 +225,11 @@ class Secrets:
             ) from None
         if any(len(set(key)) < 8 for key in self.encryption_keys):
             raise ConfigurationError("ENCRYPTION_KEY repeats a few bytes over and over: make a random one.")
-        if jwt_secret in encryption_key:
+        if any(part in encryption_key for part in signing):
             raise ConfigurationError("JWT_SECRET and ENCRYPTION_KEY are equal: give each a value of its own.")
-        self.jwt_key = jwt_secret.encode()
+        if password is not None and password in (*signing, *(part.strip() for part in encryption_key.split(","))):
+            raise ConfigurationError("SYSTEM_ADMIN_PASSWORD equals another secret: give each a value of its own.")
+        self.jwt_keys = [part.encode() for part in signing]
 
 
 def load_settings() -> Settings:
@@ -209,6 +252,11 @@ def _read(kind: type[Read]) -> Read:
         where = ".".join(str(part) for part in first["loc"]).upper()
         reason = first["msg"].removeprefix("Value error, ")
         raise ConfigurationError(f"{where}: {reason}." if where else f"{reason}.") from None
+
+
+def _easily_guessed(password: str) -> bool:
+    letters = "".join(character for character in password.lower() if character.isalpha())
+    return len(set(password)) < 6 or is_common(password) or _TRIED_FIRST.fullmatch(letters) is not None
 
 
 def _well_known(secret: str) -> bool:

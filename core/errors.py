@@ -26,6 +26,21 @@ class EmailTaken(BadRequest):
     message = "User with this email already exists."
 
 
+class HttpMalformed(BadRequest):
+    code = "http_malformed"
+    message = "Invalid HTTP request received."
+
+
+class HostUnknown(BadRequest):
+    code = "host_unknown"
+    message = "This service is not known by the name in the Host header."
+
+
+class OriginRefused(BadRequest):
+    code = "origin_refused"
+    message = "Pages of this origin may not send this request."
+
+
 class Unauthorized(PspError):
     status = 401
     code = "unauthorized"
@@ -171,6 +186,12 @@ class BodyTooLarge(PspError):
     message = "The request body is larger than 64 KiB."
 
 
+class UrlTooLong(PspError):
+    status = 414
+    code = "url_too_long"
+    message = "The URL is longer than 16 KiB."
+
+
 class UnsupportedMediaType(PspError):
     status = 415
     code = "unsupported_media_type"
@@ -199,6 +220,12 @@ class TooManyRequests(PspError):
     status = 429
     code = "too_many_requests"
     message = "Too many requests. Try again later."
+
+
+class HeadersTooLarge(PspError):
+    status = 431
+    code = "headers_too_large"
+    message = "The request has more than 100 headers, or more than 128 KiB of them."
 
 
 class Unavailable(PspError):

@@ -1,4 +1,4 @@
-"""Passwords, access tokens, and the opaque credentials (API keys, refresh tokens). Knows no database."""
+"""Passwords, and the opaque credentials (API keys, refresh tokens). Knows no database."""
 
 import asyncio
 import os
@@ -7,21 +7,13 @@ import zlib
 from base64 import b64encode
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from functools import partial
 from typing import TypeVar
 
-from jose import JWTError, jwt
 from passlib.hash import bcrypt_sha256
 
 from core import ids
-from core.errors import TokenInvalid, Unavailable
-
-JWT_ALGORITHM = "HS256"
-JWT_ISSUER = "mock-psp"
-JWT_AUDIENCE = "mock-psp-api"
-ACCESS_TOKEN_TYPE = "access"  # noqa: S105 - a claim's value, not a secret
-REQUIRED_CLAIMS = ("exp", "iat", "sub", "jti", "typ", "iss", "aud", "sid")
+from core.errors import Unavailable
 
 T = TypeVar("T")
 
@@ -63,57 +55,6 @@ class PasswordHasher:
             return await asyncio.get_running_loop().run_in_executor(self._threads, work)
         finally:
             self._waiting -= 1
-
-
-@dataclass(frozen=True, slots=True)
-class AccessToken:
-    """What a verified access token says. Whether its session still lives is for the database to say."""
-
-    account_id: str
-    session_id: str
-
-
-class TokenSigner:
-    """Access tokens: JWTs (RFC 7519) with a pinned algorithm, one key, and every claim required."""
-
-    def __init__(self, key: bytes, lifetime: timedelta):
-        self._key = key
-        self.lifetime = lifetime
-
-    def issue(self, account_id: str, session_id: str, now: datetime) -> str:
-        issued_at = int(now.timestamp())
-        claims = {
-            "iss": JWT_ISSUER,
-            "aud": JWT_AUDIENCE,
-            "typ": ACCESS_TOKEN_TYPE,
-            "sub": account_id,
-            "sid": session_id,
-            "jti": ids.fresh("jti"),
-            "iat": issued_at,
-            "exp": issued_at + int(self.lifetime.total_seconds()),
-        }
-        return str(jwt.encode(claims, self._key, algorithm=JWT_ALGORITHM))
-
-    def verify(self, token: str) -> AccessToken:
-        """Raises TokenInvalid for anything but a token of ours that is valid now."""
-        try:
-            claims = jwt.decode(
-                token,
-                self._key,
-                algorithms=[JWT_ALGORITHM],
-                audience=JWT_AUDIENCE,
-                issuer=JWT_ISSUER,
-                options={f"require_{claim}": True for claim in ("exp", "iat", "sub", "jti", "iss", "aud")},
-            )
-            header = jwt.get_unverified_header(token)
-        except (JWTError, ValueError, TypeError, OverflowError, RecursionError):
-            raise TokenInvalid from None
-        if header.keys() - {"alg", "typ"} or any(not claims.get(claim) for claim in REQUIRED_CLAIMS):
-            raise TokenInvalid
-        subject, session_id = claims["sub"], claims["sid"]
-        if claims["typ"] != ACCESS_TOKEN_TYPE or not isinstance(subject, str) or not isinstance(session_id, str):
-            raise TokenInvalid
-        return AccessToken(subject, session_id)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,8 @@
 """The OpenAPI document and the pages made of it, which load nothing from elsewhere."""
 
+import re
+from base64 import b64encode
+from hashlib import sha256
 from typing import Any
 
 from fastapi import FastAPI
@@ -25,6 +28,7 @@ from core.errors import (
 from domain.roles import EVERYONE
 from routers.roles import API, Needs
 from routers.route import PspRoute, document_error
+from routers.security_headers import CONTENT_SECURITY_POLICY
 from schemas.event_examples import EVENT_EXAMPLES
 from schemas.event_types import EVENT_TYPES
 from schemas.events import event_schema, event_schema_name
@@ -108,10 +112,11 @@ _WEBHOOK_HEADERS = [
         ),
     )
 ]
-_PAGES = ("/docs", "/redoc")
+_PAGES = ("/docs", "/docs/oauth2-redirect", "/redoc")
+_INLINE_SCRIPT = re.compile(rb"<script>(.*?)</script>", re.DOTALL)
 _OWN_SOURCES_ONLY = (
-    b"default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
-    b"img-src 'self' data:; worker-src 'self' blob:"
+    "default-src 'none'; script-src 'self' {hashes}; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
+    "connect-src 'self'; worker-src blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 
 
@@ -131,17 +136,35 @@ def install(app: FastAPI) -> None:
 
 
 def _from_own_sources(page: ASGIApp) -> ASGIApp:
-    """The page with a Content-Security-Policy: ReDoc's script would fetch its maker's logo from elsewhere."""
+    """The page with a Content-Security-Policy: ReDoc's script would fetch its maker's logo from elsewhere.
+
+    Of inline scripts those run that the page has when it leaves: nothing of a request is in them but `root_path`.
+    """
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        start: Message = {}
+
         async def send_with_policy(message: Message) -> None:
+            nonlocal start
             if message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], (b"content-security-policy", _OWN_SOURCES_ONLY)]
+                start = message
+                return
+            if start:
+                policy = _OWN_SOURCES_ONLY.format(hashes=_hashes(message["body"])).encode()
+                opener = (b"cross-origin-opener-policy", b"same-origin")
+                start["headers"] = [*start["headers"], (CONTENT_SECURITY_POLICY, policy), opener]
+                await send(start)
+                start = {}
             await send(message)
 
         await page(scope, receive, send_with_policy)
 
     return answer
+
+
+def _hashes(html: bytes) -> str:
+    digests = [b64encode(sha256(script).digest()).decode() for script in _INLINE_SCRIPT.findall(html)]
+    return " ".join(f"'sha256-{digest}'" for digest in digests)
 
 
 async def _to_docs(request: Request) -> RedirectResponse:

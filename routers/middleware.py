@@ -9,17 +9,39 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from core.errors import PspError
 from domain.cards import mask_pans
 from routers.problems import problem
-from routers.request_ids import give_request_id
+from routers.request_ids import give_request_id, request_id_of
+from routers.security_headers import SecurityHeaders
 
 _LOG = logging.getLogger("mock_psp.request")
 _PROOF = re.compile(r"(/3ds/[^/]+/)[^/?]+")
 
 
 class RequestContext:
-    """Gives each request an id and returns it with the answer.
+    """Gives each request an id and returns it with the answer, together with the security headers."""
 
-    An error that nobody expected is logged with that id, and answered as a 500 that tells nothing of the inside.
-    """
+    def __init__(self, app: ASGIApp, *, production: bool):
+        self._app = app
+        self._security = SecurityHeaders(production=production)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = give_request_id(scope)
+        header = (b"x-request-id", request_id.encode())
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = message["headers"]
+                message["headers"] = [*headers, header, *self._security.beside(headers)]
+            await send(message)
+
+        await self._app(scope, receive, send_with_headers)
+
+
+class UnexpectedErrors:
+    """An error that nobody expected is logged with the request's id, and answered as a 500 that tells nothing of the
+    inside. It stands inside of CORS, so that a page can read that answer, too."""
 
     def __init__(self, app: ASGIApp):
         self._app = app
@@ -28,25 +50,22 @@ class RequestContext:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request_id = give_request_id(scope)
-        header = (b"x-request-id", request_id.encode())
         started = False
 
-        async def send_with_id(message: Message) -> None:
+        async def send_noticing(message: Message) -> None:
             nonlocal started
-            if message["type"] == "http.response.start":
-                started = True
-                message["headers"] = [*message["headers"], header]
+            started = True
             await send(message)
 
         try:
-            await self._app(scope, receive, send_with_id)
+            await self._app(scope, receive, send_noticing)
         except Exception:
+            request_id = request_id_of(scope)
             _LOG.exception("request %s failed: %s %s", request_id, scope["method"], _without_secrets(scope["path"]))
             if started:
                 raise
             response = problem(request_id, PspError.status, PspError.code, PspError.message)
-            await response(scope, receive, send_with_id)
+            await response(scope, receive, send)
 
 
 def keep_secrets_out_of_the_access_log() -> None:

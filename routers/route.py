@@ -246,10 +246,13 @@ async def _nobody(request: Request) -> Caller | None:
 
 
 async def _by_token(request: Request) -> Caller | None:
-    header = request.headers.get("authorization")
-    if header is None:
+    sent = request.headers.getlist("authorization")
+    if not sent:
         raise TokenMissing
-    scheme, _, token = header.partition(" ")
+    if len(sent) > 1:
+        # A proxy before us may have looked at the other one.
+        raise TokenMalformed
+    scheme, _, token = sent[0].partition(" ")
     if scheme.lower() != "bearer" or not token.strip() or " " in token.strip():
         raise TokenMalformed
     return await psp_of(request).sessions.authenticate(token.strip())

@@ -1,7 +1,7 @@
 """Cards, as clients send and see them."""
 
 from datetime import datetime
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 from pydantic.config import JsonDict
@@ -97,6 +97,8 @@ class CardOut(ResponseModel):
 
 
 class CardTokenOut(ResponseModel):
+    shows_a_secret: ClassVar[bool] = True
+
     id: str = Field(description="Pays for one payment", examples=["tok_06gztrpz170we29n8r9na1k3t0"])
     card: CardOut
     created_at: Moment

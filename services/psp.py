@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from core import clock
+from core.access_tokens import TokenSigner
 from core.config import Settings
 from core.crypto import Sealer
 from core.database import Database, DriverError
-from core.security import PasswordHasher, TokenSigner
+from core.security import PasswordHasher
 from repositories import keyring
 from repositories.accounts import AccountRepository
 from repositories.audit import AuditRepository
@@ -123,7 +124,7 @@ async def _put_together(stack: AsyncExitStack, settings: Settings, *, is_worker:
     customer_rows = CustomerRepository(database)
     delivery_rows, event_rows = DeliveryRepository(database), EventRepository(database)
     log_rows, resent_rows = DeliveryLogRepository(database), ResentDeliveryRepository(database)
-    signer = TokenSigner(settings.secrets.jwt_key, timedelta(minutes=settings.access_token_minutes))
+    signer = TokenSigner(settings.secrets.jwt_keys, timedelta(minutes=settings.access_token_minutes))
     bank = await stack.enter_async_context(open_bank(settings, database, hash_key))
     throttle = LoginThrottle(LoginAttemptRepository(database), hash_key, on=settings.login_throttle)
     account_secrets, audit = AccountSecrets(sealer), Audit(AuditRepository(database))

@@ -5,9 +5,10 @@ import hmac
 from datetime import timedelta
 
 from core import clock
+from core.access_tokens import TokenSigner
 from core.crypto import keyed_hash
 from core.errors import LoginFailed, NotFound, TokenInvalid
-from core.security import REFRESH_TOKEN, Credential, PasswordHasher, TokenSigner
+from core.security import REFRESH_TOKEN, Credential, PasswordHasher
 from domain.accounts import Identity, fold_email
 from repositories.accounts import AccountRepository
 from repositories.pages import CursorInvalid

@@ -13,7 +13,7 @@ from pymongo.collection import Collection
 from domain.signing import plain_signature
 from main import app  # noqa: TID251 - the application itself is looked at here
 from tests.conftest import ADMIN_PASSWORD, Server
-from tests.factories import Account, Psp
+from tests.factories import Account, Psp, card
 from tests.receiver import Receiver
 
 SECRET_FIELDS = {
@@ -129,6 +129,7 @@ def test_no_cache_keeps_an_answer_that_shows_a_secret(psp: Psp) -> None:
         "an endpoint's new secret": psp.post(f"{endpoint}/rotate", headers=key),
         "an API key": named,
         "an API key's new text": psp.post(f"/api-keys/{named.json()['id']}/rotate", headers=key),
+        "a card token": psp.post("/tokens", json=card(), headers=key),
         "a payment key": psp.post("/payment-keys", json={}, headers=key),
     }
 
@@ -154,7 +155,7 @@ def test_each_answer_with_a_secret_among_its_fields_is_kept_by_no_cache() -> Non
                 says.add(operation["operationId"])
 
     assert len(shows) == 11
-    assert says == shows
+    assert says == {*shows, "create_token"}  # whose `id` is the token
 
 
 def test_the_inner_bytes_of_a_webhook_secret_are_not_in_the_database_either(

@@ -61,7 +61,7 @@ def test_render_gets_what_production_requires(monkeypatch: pytest.MonkeyPatch) -
 
     assert settings.production
     assert (settings.host, settings.port, settings.mongodb_uri) == ("0.0.0.0", 10000, None)
-    assert settings.secrets.jwt_key
+    assert settings.secrets.jwt_keys
 
 
 def test_render_runs_what_is_there() -> None:

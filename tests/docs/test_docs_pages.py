@@ -1,7 +1,9 @@
 """The documentation that the application serves: complete, and without internet."""
 
 import re
+from base64 import b64encode
 from collections.abc import Iterator
+from hashlib import sha256
 from html.parser import HTMLParser
 from typing import Any
 from urllib.parse import urljoin, urlsplit
@@ -93,13 +95,23 @@ def test_a_page_is_made_of_scripts_that_the_application_serves(psp: Psp, page: s
     assert [url for url in references(html) if url.endswith("favicon.png")]
 
 
-@pytest.mark.parametrize("page", ["/docs", "/redoc"])
-def test_a_page_may_load_nothing_from_elsewhere(psp: Psp, page: str) -> None:
-    policy = psp.client.get(page).headers["content-security-policy"]
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_may_load_nothing_from_elsewhere_and_runs_no_script_but_its_own(psp: Psp, page: str) -> None:
+    answer = psp.client.get(page)
+    policy = answer.headers["content-security-policy"]
     sources = {part.split()[0]: set(part.split()[1:]) for part in policy.split("; ")}
+    inline = re.findall(r"<script>(.*?)</script>", answer.text, re.DOTALL)
+    hashes = {f"'sha256-{b64encode(sha256(script.encode()).digest()).decode()}'" for script in inline}
 
-    assert sources["default-src"] == {"'self'"}
-    assert set().union(*sources.values()) <= {"'self'", "'unsafe-inline'", "data:", "blob:"}
+    assert answer.text.count("<script") == len(inline) + answer.text.count("<script src=")
+    assert not re.search(r"<[^>]+\son\w+=", answer.text)
+    assert sources.pop("script-src") == {"'self'"} | hashes
+    assert sources.pop("style-src") == {"'self'", "'unsafe-inline'"}
+    assert {name: sources[name] for name in ("default-src", "frame-ancestors", "base-uri", "form-action")} == {
+        name: {"'none'"} for name in ("default-src", "frame-ancestors", "base-uri", "form-action")
+    }
+    assert set().union(*sources.values()) <= {"'self'", "'none'", "data:", "blob:"}
+    assert answer.headers["cross-origin-opener-policy"] == "same-origin"
 
 
 def test_the_document_is_served_and_complete(psp: Psp) -> None:

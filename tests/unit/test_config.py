@@ -12,6 +12,7 @@ from core.config import Secrets, Settings, load_address, load_settings
 from core.errors import ConfigurationError
 
 JWT_SECRET = "q7Jf0aB3kZ9xW2mN5vC8rT1yU4iO6pLs"
+OLDER_JWT_SECRET = "Zr8vQ2nX6cL0wT4yB9mK3sH7dF1gJ5pA"
 ENCRYPTION_KEY = b64encode(bytes(range(32))).decode()
 PRODUCTION = {
     "ENVIRONMENT": "production",
@@ -90,6 +91,17 @@ def test_a_banks_url_is_kept_without_a_slash_at_its_end(load: Load) -> None:
     assert load(BANK_URL="").bank_url is None
 
 
+def test_hosts_and_origins_are_lists_in_lower_case(load: Load) -> None:
+    settings = load(
+        TRUSTED_HOSTS="PSP.example.com, *.psp.example.com,[::1]",
+        CORS_ORIGINS="https://Shop.example.com, http://localhost:3000,http://[::1]:80443",
+    )
+
+    assert settings.trusted_hosts == ("psp.example.com", "*.psp.example.com", "[::1]")
+    assert settings.cors_origins == ("https://shop.example.com", "http://localhost:3000", "http://[::1]:80443")
+    assert (load().trusted_hosts, load().cors_origins) == ((), ())
+
+
 def test_an_empty_variable_is_as_good_as_none(load: Load) -> None:
     assert load(MONGODB_URI="", PORT="").port == 8000
 
@@ -105,12 +117,25 @@ def test_production_refuses_a_cheap_password_hash(load: Load) -> None:
         load(**PRODUCTION, PASSWORD_HASH_COST="11")
 
 
-def test_production_refuses_a_common_password_for_the_first_admin(load: Load) -> None:
-    with pytest.raises(ConfigurationError, match="10,000 most common") as refusal:
-        load(**{**PRODUCTION, "SYSTEM_ADMIN_PASSWORD": "Trustno1"})
+@pytest.mark.parametrize(
+    "password",
+    [
+        "administrator",
+        "Admin-1234",
+        "system.admin",
+        "PASSWORD1!",
+        "changeme123",
+        "12345678",
+        "Trustno1",
+        "aaaabbbb",
+        "admin@system.local",
+    ],
+)
+def test_production_refuses_a_password_that_is_tried_first(load: Load, password: str) -> None:
+    with pytest.raises(ConfigurationError, match="SYSTEM_ADMIN_PASSWORD is easily guessed") as refusal:
+        load(**{**PRODUCTION, "SYSTEM_ADMIN_PASSWORD": password})
 
-    assert "rustno1" not in str(refusal.value)
-    assert load(SYSTEM_ADMIN_PASSWORD="trustno1").system_admin_password
+    assert password not in str(refusal.value)
 
 
 @pytest.mark.parametrize("environment", ["development", "production"])
@@ -121,6 +146,14 @@ def test_production_refuses_a_common_password_for_the_first_admin(load: Load) ->
         ("JWT_SECRET", "x" * 64),
         ("JWT_SECRET", "changeme" * 8),
         ("JWT_SECRET", ENCRYPTION_KEY),
+        ("JWT_SECRET", f"{JWT_SECRET},"),
+        ("JWT_SECRET", f"{JWT_SECRET},short"),
+        ("JWT_SECRET", f"{JWT_SECRET},{'changeme' * 8}"),
+        ("JWT_SECRET", f"{JWT_SECRET},{ENCRYPTION_KEY}"),
+        ("JWT_SECRET", f"{JWT_SECRET},{JWT_SECRET}"),
+        ("JWT_SECRET", f"{JWT_SECRET},{OLDER_JWT_SECRET},{JWT_SECRET[::-1]}"),
+        ("SYSTEM_ADMIN_PASSWORD", JWT_SECRET),
+        ("SYSTEM_ADMIN_PASSWORD", ENCRYPTION_KEY),
         ("ENCRYPTION_KEY", "short"),
         ("ENCRYPTION_KEY", "not base64 at all, but long enough!!"),
         ("ENCRYPTION_KEY", b64encode(bytes(31)).decode()),
@@ -131,7 +164,7 @@ def test_production_refuses_a_common_password_for_the_first_admin(load: Load) ->
 def test_a_secret_that_is_short_well_known_or_equal_to_the_other_is_refused(
     load: Load, environment: str, name: str, value: str
 ) -> None:
-    with pytest.raises(ConfigurationError, match=r"JWT_SECRET|ENCRYPTION_KEY") as refusal:
+    with pytest.raises(ConfigurationError, match=r"JWT_SECRET|ENCRYPTION_KEY|SYSTEM_ADMIN_PASSWORD") as refusal:
         load(**{**PRODUCTION, "ENVIRONMENT": environment, name: value})
 
     assert value not in str(refusal.value)
@@ -166,6 +199,21 @@ def test_a_secret_that_is_short_well_known_or_equal_to_the_other_is_refused(
         ("RETENTION_DAYS", "-1"),
         ("RETENTION_DAYS", "24856"),
         ("RETENTION_DAYS", "never"),
+        ("TRUSTED_HOSTS", "https://psp.example.com"),
+        ("TRUSTED_HOSTS", "psp.example.com:8000"),
+        ("TRUSTED_HOSTS", "psp.example.com,"),
+        ("TRUSTED_HOSTS", "*"),
+        ("TRUSTED_HOSTS", "psp.*.com"),
+        ("CORS_ORIGINS", "*"),
+        ("CORS_ORIGINS", "null"),
+        ("CORS_ORIGINS", "shop.example.com"),
+        ("CORS_ORIGINS", "https://shop.example.com/"),
+        ("CORS_ORIGINS", "https://shop.example.com:443"),
+        ("CORS_ORIGINS", "http://shop.example.com:80"),
+        ("CORS_ORIGINS", "https://ada@shop.example.com"),
+        ("CORS_ORIGINS", "https://*.example.com"),
+        ("CORS_ORIGINS", "ftp://shop.example.com"),
+        ("CORS_ORIGINS", "https://shop.example.com,,https://b.example"),
     ],
 )
 def test_a_setting_that_is_wrong_is_named_in_one_sentence(load: Load, name: str, value: str) -> None:
@@ -186,7 +234,7 @@ def test_secrets_are_made_once_and_kept_for_their_owner_alone(load: Load, tmp_pa
     first, second = load(DATA_DIR=str(tmp_path / "new")), load(DATA_DIR=str(tmp_path / "new"))
 
     kept = tmp_path / "new" / "secrets.json"
-    assert first.secrets.jwt_key == second.secrets.jwt_key
+    assert first.secrets.jwt_keys == second.secrets.jwt_keys
     assert first.secrets.encryption_keys == second.secrets.encryption_keys
     assert stat.S_IMODE(kept.stat().st_mode) == 0o600
     assert os.listdir(kept.parent) == ["secrets.json"]  # noqa: PTH208 - no draft may stay behind
@@ -205,6 +253,12 @@ def test_several_encryption_keys_are_read_in_order() -> None:
     older = b64encode(bytes(range(32, 64))).decode()
 
     assert Secrets(JWT_SECRET, f"{ENCRYPTION_KEY}, {older}").encryption_keys == [bytes(range(32)), bytes(range(32, 64))]
+
+
+def test_a_signing_key_may_be_followed_by_the_one_before_it() -> None:
+    both = Secrets(f"{JWT_SECRET}, {OLDER_JWT_SECRET}", ENCRYPTION_KEY)
+
+    assert both.jwt_keys == [JWT_SECRET.encode(), OLDER_JWT_SECRET.encode()]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,76 @@
+"""HTTP/1.1 as uvicorn reads it, with a limit on all that comes before a body: its parser would take any amount."""
+
+from http import HTTPStatus
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from core import ids
+from core.errors import HeadersTooLarge, HttpMalformed, PspError, UrlTooLong
+from routers.problems import problem
+from routers.security_headers import SecurityHeaders
+
+MAX_URL_BYTES = 16 * 1024
+MAX_HEADERS = 100
+MAX_HEADERS_BYTES = 128 * 1024
+_LINGER_S = 2
+_SECURITY = SecurityHeaders(production=False)
+
+
+class LimitedHttp(HttpToolsProtocol):
+    """414 for a URL that is too long, 431 for too many or too large headers, 400 for what is no HTTP, all in the form
+    of all errors, and then the connection ends."""
+
+    _refusal: type[PspError] = HttpMalformed
+    _refused = False
+    _fed_in_vain = 0
+    """Bytes since a request began or brought something of its body: those of its headers, or of trailers."""
+
+    def data_received(self, data: bytes) -> None:
+        if self._refused:
+            return
+        self._fed_in_vain += len(data)
+        super().data_received(data)
+        if self._fed_in_vain > MAX_HEADERS_BYTES and not self._refused:
+            self._refusal = HeadersTooLarge
+            self.send_400_response("")
+
+    def on_message_begin(self) -> None:
+        self._fed_in_vain = 0
+        super().on_message_begin()
+
+    def on_body(self, body: bytes) -> None:
+        self._fed_in_vain = 0
+        super().on_body(body)
+
+    def on_url(self, url: bytes) -> None:
+        super().on_url(url)
+        if len(self.url) > MAX_URL_BYTES:
+            self._refuse(UrlTooLong)
+
+    def on_headers_complete(self) -> None:
+        size = sum([len(name) + len(value) for name, value in self.headers])
+        if size > MAX_HEADERS_BYTES or len(self.headers) > MAX_HEADERS:
+            self._refuse(HeadersTooLarge)
+        super().on_headers_complete()
+
+    def _refuse(self, error: type[PspError]) -> None:
+        # What is raised here ends the parser's work, and comes back as a call of send_400_response.
+        self._refusal = error
+        raise ValueError(error.message)
+
+    def send_400_response(self, msg: str) -> None:
+        self._refused = True
+        if self.cycle is not None:
+            self.cycle.disconnected = True  # the answer to an earlier request would come after this one
+            self.cycle.message_event.set()
+        request_id = ids.fresh("req")
+        answer = problem(request_id, self._refusal.status, self._refusal.code, self._refusal.message)
+        headers = [*answer.raw_headers, (b"x-request-id", request_id.encode()), (b"connection", b"close")]
+        lines = [b"%b: %b\r\n" % header for header in (*headers, *_SECURITY.beside(headers))]
+        status = HTTPStatus(answer.status_code)
+        first = f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode()
+        self.transport.write(b"%b%b\r\n%b" % (first, b"".join(lines), bytes(answer.body)))
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        # Closed at once, while the client is still sending, the connection would be reset and the answer lost.
+        self.loop.call_later(_LINGER_S, self.transport.close)
