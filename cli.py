@@ -44,6 +44,7 @@ def serve(
         port=settings.port,
         reload=reload,
         server_header=False,
+        proxy_headers=False,  # whose word counts, TRUSTED_PROXIES says (routers/forwarded.py)
         timeout_graceful_shutdown=GRACEFUL_SHUTDOWN_S,
         timeout_keep_alive=KEEP_ALIVE_S,
     )

@@ -33,6 +33,7 @@ from routers import (
     webhook_endpoints,
     webhooks,
 )
+from routers.forwarded import ForwardedClient
 from routers.middleware import RequestContext, keep_secrets_out_of_the_access_log
 from routers.roles import ROLE_TABLE
 from services.psp import Psp, open_psp
@@ -90,6 +91,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     # would be searched once more.
     app.router.routes[:0] = [route for module in ROUTERS for route in module.router.routes]
     documentation.install(app)
+    app.add_middleware(ForwardedClient)
     app.add_middleware(RequestContext)
     app.add_middleware(BriefStartErrors)
     keep_secrets_out_of_the_access_log()

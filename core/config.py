@@ -5,6 +5,7 @@ import os
 import secrets
 from base64 import b64encode
 from functools import cached_property
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
@@ -73,6 +74,8 @@ class Settings(Address):
     webhook_retry_schedule: Annotated[tuple[float, ...], NoDecode] = DEVELOPMENT_RETRY_S
     retention_days: int | None = Field(default=None, ge=1, le=MAX_RETENTION_DAYS)
 
+    trusted_proxies: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = ()
+
     @model_validator(mode="before")
     @classmethod
     def _production_defaults(cls, values: dict[str, Any]) -> dict[str, Any]:
@@ -104,6 +107,18 @@ class Settings(Address):
         if len(value) > 20 or not all(0 <= seconds <= 7 * 24 * 3600 for seconds in value):
             raise ValueError("at most 20 delays of 0 to 604800 seconds, separated by commas")
         return value
+
+    @field_validator("trusted_proxies", mode="before")
+    @classmethod
+    def _networks(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        try:
+            return tuple(ip_network(part.strip()) for part in value.split(","))
+        except ValueError:
+            raise ValueError(
+                "IP addresses or networks in CIDR notation are needed (10.0.0.0/8), separated by commas"
+            ) from None
 
     @field_validator("bank_url")
     @classmethod

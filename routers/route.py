@@ -30,6 +30,7 @@ from core.errors import (
     Unavailable,
     UnsupportedMediaType,
 )
+from routers.forwarded import client_address
 from routers.roles import LITERAL_PATHS, ROLE_TABLE, Access, Needs
 from schemas.common import Problem
 from services.caller import Caller
@@ -256,8 +257,7 @@ async def _by_token(request: Request) -> Caller | None:
 
 
 async def _by_key(request: Request) -> Caller | None:
-    address = None if request.client is None else request.client.host
-    return await psp_of(request).api_keys.authenticate(request.headers.get("x-api-key"), address)
+    return await psp_of(request).api_keys.authenticate(request.headers.get("x-api-key"), client_address(request))
 
 
 async def _by_payment_key(request: Request) -> Caller | None:

@@ -221,3 +221,15 @@ def test_a_client_reads_the_address_and_needs_no_secret(load: Load, monkeypatch:
     monkeypatch.setenv("PORT", "70000")
     with pytest.raises(ConfigurationError, match="PORT"):
         load_address()
+
+
+def test_trusted_proxies_are_addresses_and_networks(load: Load) -> None:
+    assert load().trusted_proxies == ()
+    found = load(TRUSTED_PROXIES="127.0.0.1, 10.0.0.0/8,2001:db8::/32").trusted_proxies
+    assert [str(network) for network in found] == ["127.0.0.1/32", "10.0.0.0/8", "2001:db8::/32"]
+
+
+@pytest.mark.parametrize("value", ["*", "proxy.example", "10.0.0.1/8", "10.0.0.0/8,,127.0.0.1", "unix"])
+def test_a_trusted_proxy_that_is_no_address_is_refused(load: Load, value: str) -> None:
+    with pytest.raises(ConfigurationError, match="TRUSTED_PROXIES: IP addresses or networks in CIDR notation"):
+        load(TRUSTED_PROXIES=value)
