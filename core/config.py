@@ -74,6 +74,7 @@ class Settings(Address):
     webhook_retry_schedule: Annotated[tuple[float, ...], NoDecode] = DEVELOPMENT_RETRY_S
     retention_days: int | None = Field(default=None, ge=1, le=MAX_RETENTION_DAYS)
 
+    rate_limit: bool = False
     trusted_proxies: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = ()
 
     @model_validator(mode="before")
@@ -83,6 +84,7 @@ class Settings(Address):
             return {
                 "access_token_minutes": 15,
                 "login_throttle": True,
+                "rate_limit": True,
                 "webhook_allow_private_networks": False,
                 "webhook_retry_schedule": PRODUCTION_RETRY_S,
                 "retention_days": PRODUCTION_RETENTION_DAYS,

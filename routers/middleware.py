@@ -9,6 +9,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from core.errors import PspError
 from domain.cards import mask_pans
 from routers.problems import problem
+from routers.rate_limits import rate_limit_headers
 from routers.request_ids import give_request_id
 
 _LOG = logging.getLogger("mock_psp.request")
@@ -36,7 +37,7 @@ class RequestContext:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
-                message["headers"] = [*message["headers"], header]
+                message["headers"] = [*message["headers"], header, *rate_limit_headers(scope)]
             await send(message)
 
         try:

@@ -51,6 +51,7 @@ def test_the_defaults_of_development_are_those_of_the_contract(load: Load) -> No
     assert settings.webhook_allow_private_networks is True
     assert settings.webhook_retry_schedule == (1, 2, 4, 8, 16)
     assert settings.retention_days is None
+    assert (settings.rate_limit, settings.login_throttle) == (False, False)
 
 
 def test_the_defaults_of_production_are_those_of_the_contract(load: Load) -> None:
@@ -63,6 +64,7 @@ def test_the_defaults_of_production_are_those_of_the_contract(load: Load) -> Non
     assert settings.webhook_allow_private_networks is False
     assert settings.webhook_retry_schedule == (5, 60, 300, 1800, 7200, 18000, 36000, 50400, 72000, 72000)
     assert settings.retention_days == 30
+    assert (settings.rate_limit, settings.login_throttle) == (True, True)
 
 
 def test_what_is_set_wins_over_productions_defaults(load: Load) -> None:
