@@ -28,7 +28,7 @@ class _Storage(MongoDBStorage):
 
     @property
     def database(self) -> Any:
-        return self._counters.database
+        return {self._counters.name: self._counters}
 
     async def create_indices(self) -> None:
         """They are there since the start."""
@@ -36,7 +36,7 @@ class _Storage(MongoDBStorage):
 
 class RateCounterRepository:
     def __init__(self, database: Database):
-        self._storage = _Storage(database["rate_limits"])
+        self._storage = _Storage(database.acknowledged_by_one("rate_limits"))
         self._count = Coalescer(self._count_together)
 
     async def count(self, key: str, window_s: int) -> int:
