@@ -48,6 +48,7 @@ def serve(
         reload=reload,
         http=LimitedHttp,
         server_header=False,
+        proxy_headers=False,  # whose word counts, TRUSTED_PROXIES says (routers/forwarded.py)
         timeout_graceful_shutdown=GRACEFUL_SHUTDOWN_S,
         timeout_keep_alive=KEEP_ALIVE_S,
     )

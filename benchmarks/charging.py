@@ -16,6 +16,7 @@ FLOOR = "the floor"
 CHARGE = "charge"
 WITHOUT_KEY = "charge without Idempotency-Key"
 WITH_CARD = "charge with a card"
+LIMITED = "charge, RATE_LIMIT on"
 WITH_WORKER = "charge, worker embedded"
 MANY = 32
 WARM_UP_S = 2
@@ -87,17 +88,20 @@ def run(stack: Stack, *, rounds: int, turns: int, seconds: int, tell: Callable[[
 def _start(stack: Stack) -> list[Subject]:
     # Each in a database of its own: a worker would take on the payments of its neighbour.
     product = stack.start_product("charge", worker="off")
+    limited = stack.start_product("charge_limited", worker="off", app="benchmarks.limited:app", RATE_LIMIT="on")
     working = stack.start_product("charge_worker", worker="embedded", PROCESSING_DELAY_SECONDS=str(PROCESSING_DELAY_S))
     floor = stack.start_floor("floor")
-    with Client(product) as client, Client(working) as client_of_working:
+    with Client(product) as client, Client(working) as client_of_working, Client(limited) as client_of_limited:
         api_key = Account(client).api_key
         api_key_of_working = Account(client_of_working).api_key
+        api_key_of_limited = Account(client_of_limited).api_key
     return [
         # The floor is sent the very same request, and looks at its body only.
         Subject(FLOOR, floor, api_key),
         Subject(CHARGE, product, api_key),
         Subject(WITHOUT_KEY, product, api_key, with_key=False),
         Subject(WITH_CARD, product, api_key, load.BODY_WITH_CARD),
+        Subject(LIMITED, limited, api_key_of_limited),
         Subject(WITH_WORKER, working, api_key_of_working, drains=True),
     ]
 

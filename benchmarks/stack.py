@@ -58,16 +58,18 @@ class Stack:
         self._directory = directory
         self._servers = servers
 
-    def start_product(self, database: str, *, worker: str, **settings: str) -> Server:
+    def start_product(self, database: str, *, worker: str, app: str = "main:app", **settings: str) -> Server:
         """The product, which joins this MongoDB by its data directory as a user's would."""
-        return self._servers.enter_context(self.running_product(database, worker=worker, **settings))
+        return self._servers.enter_context(self.running_product(database, worker=worker, app=app, **settings))
 
     @contextmanager
-    def running_product(self, database: str, *, worker: str, **settings: str) -> Iterator[Server]:
+    def running_product(
+        self, database: str, *, worker: str, app: str = "main:app", **settings: str
+    ) -> Iterator[Server]:
         """The same, ended at the end of the block."""
         quick = {"PASSWORD_HASH_COST": "4", "SYSTEM_ADMIN_PASSWORD": "the-first-admins-password"}
         settings = {**self._joining, "WORKER": worker, **quick, **settings}
-        with self._serving("main:app", database, **settings) as server:
+        with self._serving(app, database, **settings) as server:
             yield server
 
     def start_floor(self, database: str) -> Server:

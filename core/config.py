@@ -6,6 +6,7 @@ import re
 import secrets
 from base64 import b64encode
 from functools import cached_property
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
@@ -86,6 +87,9 @@ class Settings(Address):
     cors_origins: CommaSeparated = ()
     retention_days: int | None = Field(default=None, ge=1, le=MAX_RETENTION_DAYS)
 
+    rate_limit: bool = False
+    trusted_proxies: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = ()
+
     @model_validator(mode="before")
     @classmethod
     def _production_defaults(cls, values: dict[str, Any]) -> dict[str, Any]:
@@ -93,6 +97,7 @@ class Settings(Address):
             return {
                 "access_token_minutes": 15,
                 "login_throttle": True,
+                "rate_limit": True,
                 "webhook_allow_private_networks": False,
                 "webhook_retry_schedule": PRODUCTION_RETRY_S,
                 "retention_days": PRODUCTION_RETENTION_DAYS,
@@ -139,6 +144,18 @@ class Settings(Address):
                 "separated by commas: no path, no default port, no *"
             )
         return value
+
+    @field_validator("trusted_proxies", mode="before")
+    @classmethod
+    def _networks(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        try:
+            return tuple(ip_network(part.strip()) for part in value.split(","))
+        except ValueError:
+            raise ValueError(
+                "IP addresses or networks in CIDR notation are needed (10.0.0.0/8), separated by commas"
+            ) from None
 
     @field_validator("bank_url")
     @classmethod

@@ -111,6 +111,10 @@ class Database:
         """The collection, for writes whose outcome nobody waits for."""
         return self._database.get_collection(collection, write_concern=WriteConcern(w=0))
 
+    def acknowledged_by_one(self, collection: str) -> Collection:
+        """The collection, for writes that nobody misses where the primary is lost with them: no wait for the disk."""
+        return self._database.get_collection(collection, write_concern=WriteConcern(w=1))
+
     async def ping(self) -> None:
         """Return when MongoDB answers as a primary. Raises DriverError when it does not in time."""
         await self._database.command("ping")

@@ -216,10 +216,10 @@ class IdempotencyKeyReused(PspError):
     message = "This Idempotency-Key was already used with a different request."
 
 
-class TooManyRequests(PspError):
+class RateLimited(PspError):
     status = 429
-    code = "too_many_requests"
-    message = "Too many requests. Try again later."
+    code = "rate_limited"
+    message = "Too many requests. Wait as long as Retry-After says."
 
 
 class HeadersTooLarge(PspError):

@@ -38,6 +38,7 @@ INDEXES: dict[str, list[IndexModel]] = {
         IndexModel("expires_at", name="expiry", expireAfterSeconds=0),
     ],
     "login_attempts": [IndexModel("expires_at", name="expiry", expireAfterSeconds=0)],
+    "rate_limits": [IndexModel("expireAt", name="expiry", expireAfterSeconds=0)],
     "payments": [
         # The other sort key stands at the end, so that a range over it is judged in the index: see `_rival_indexes`.
         _list_index("by_time", "owner_id", sort=(*_CREATED, _AMOUNT[0])),

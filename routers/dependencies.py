@@ -2,13 +2,13 @@
 
 import re
 from dataclasses import dataclass
-from ipaddress import ip_address
 from typing import Annotated, Any
 
 from fastapi import Depends, Request
 
 from core.errors import InvalidRequest
 from domain.cards import mask_pans
+from routers.forwarded import client_address
 from routers.request_ids import request_id_of
 from routers.route import caller_of, psp_of
 from schemas.payments import ChargeFields
@@ -55,15 +55,7 @@ async def _caller(request: Request) -> Caller:
 
 async def _actor(request: Request) -> Actor:
     # Clients choose request ids; a card number in one is kept no more than anywhere else.
-    return Actor(caller_of(request), mask_pans(request_id_of(request.scope)), _address(request))
-
-
-def _address(request: Request) -> str | None:
-    # Behind a proxy it is what X-Forwarded-For says, and that may be any text.
-    try:
-        return None if request.client is None else str(ip_address(request.client.host))
-    except ValueError:
-        return None
+    return Actor(caller_of(request), mask_pans(request_id_of(request.scope)), client_address(request))
 
 
 async def _psp(request: Request) -> Psp:

@@ -20,12 +20,14 @@ from core.errors import (
     InvalidRequest,
     OutcomeUnknown,
     PspError,
+    RateLimited,
     TokenInvalid,
     TokenMalformed,
     TokenMissing,
     UnsupportedMediaType,
 )
 from domain.roles import EVERYONE
+from routers.rate_limits import policy_of
 from routers.roles import API, Needs
 from routers.route import PspRoute, document_error
 from routers.security_headers import CONTENT_SECURITY_POLICY
@@ -216,6 +218,8 @@ def _common_errors(route: PspRoute, *, has_body: bool) -> list[type[PspError]]:
         Needs.EITHER: [ApiKeyInvalid, TokenMalformed, TokenInvalid, Forbidden],
     }
     errors = [*by_need[route.access.needs], InvalidRequest, DatabaseUnavailable]
+    if policy_of(route.only_method, route.path) is not None:
+        errors.append(RateLimited)
     if route.access.roles != EVERYONE:
         errors.append(Forbidden)
     if has_body:

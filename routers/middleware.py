@@ -9,6 +9,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from core.errors import PspError
 from domain.cards import mask_pans
 from routers.problems import problem
+from routers.rate_limits import rate_limit_headers
 from routers.request_ids import give_request_id, request_id_of
 from routers.security_headers import SecurityHeaders
 
@@ -33,7 +34,7 @@ class RequestContext:
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = message["headers"]
-                message["headers"] = [*headers, header, *self._security.beside(headers)]
+                message["headers"] = [*headers, header, *self._security.beside(headers), *rate_limit_headers(scope)]
             await send(message)
 
         await self._app(scope, receive, send_with_headers)

@@ -1,4 +1,4 @@
-"""What a request passes before the application: its id, the origins of browsers (CORS), the names of hosts."""
+"""What a request passes before the application: its id, what proxies say, browsers' origins (CORS), host names."""
 
 import re
 
@@ -10,6 +10,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from core.config import Settings
 from core.errors import HostUnknown, OriginRefused, PspError
+from routers.forwarded import ForwardedClient
 from routers.middleware import RequestContext
 from routers.problems import problem
 from routers.request_ids import request_id_of
@@ -24,6 +25,8 @@ _THIS_MACHINE = ("localhost", "127.0.0.1", "[::1]")
 def perimeter(settings: Settings) -> list[Middleware]:
     """The outermost first. What is not set costs nothing."""
     layers = [Middleware(RequestContext, production=settings.production)]
+    if settings.trusted_proxies:
+        layers.append(Middleware(ForwardedClient, trusted=settings.trusted_proxies))
     if settings.cors_origins:
         # Outside of all that may refuse a request, so that a page can read the refusal.
         layers.append(

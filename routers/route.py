@@ -1,7 +1,8 @@
 """The route class of the whole API: it fixes the order in which a request is checked.
 
-Readable JSON, then credentials, then role and scope (from the role table), then everything FastAPI does: fields and
-query parameters. What is wrong with a request is therefore always answered with the same, first, thing.
+Readable JSON, then credentials, then the rate limit, then role and scope (from the role table), then everything
+FastAPI does: fields and query parameters. What is wrong with a request is therefore always answered with the same,
+first, thing.
 """
 
 import inspect
@@ -30,6 +31,8 @@ from core.errors import (
     Unavailable,
     UnsupportedMediaType,
 )
+from routers.forwarded import client_address
+from routers.rate_limits import UNAUTHENTICATED, count, policy_of
 from routers.roles import LITERAL_PATHS, ROLE_TABLE, Access, Needs
 from schemas.common import Problem
 from services.caller import Caller
@@ -103,21 +106,26 @@ class PspRoute(APIRoute):
             handle = self._directly(handle)
         authenticate = _AUTHENTICATORS[self.access.needs]
         access = self.access
+        policy = policy_of(self.only_method, self.path)
         known_parameters = self.dependant.query_params
         shows_a_secret = self.shows_a_secret
 
         async def guarded(request: Request) -> Response:
             request = JsonRequest(request.scope, request.receive)
+            limits = psp_of(request).rate_limits if policy is not None else None
             try:
                 await read(request)
+                caller = await authenticate(request)
             except ClientDisconnect:
                 raise Unavailable("The request ended before it was complete.") from None
-            caller = await authenticate(request)
+            except PspError:
+                if limits is not None:
+                    await count(limits, UNAUTHENTICATED, request, None)
+                raise
+            if limits is not None and policy is not None:
+                await count(limits, policy, request, caller)
             if caller is not None:
-                if caller.role not in access.roles:
-                    raise Forbidden(access.refusal_message)
-                if access.scope is not None and access.scope not in caller.scopes:
-                    raise Forbidden(f"Access denied. The API key lacks the scope '{access.scope}'.")
+                _refuse_without_access(access, caller)
                 request.scope[_CALLER] = caller
             if not known_parameters and request.scope["query_string"]:
                 _refuse_parameters(request)
@@ -203,6 +211,13 @@ def psp_of(request: Request) -> Psp:
     return psp
 
 
+def _refuse_without_access(access: Access, caller: Caller) -> None:
+    if caller.role not in access.roles:
+        raise Forbidden(access.refusal_message)
+    if access.scope is not None and access.scope not in caller.scopes:
+        raise Forbidden(f"Access denied. The API key lacks the scope '{access.scope}'.")
+
+
 async def _read_nothing(request: JsonRequest) -> None:
     pass
 
@@ -259,8 +274,7 @@ async def _by_token(request: Request) -> Caller | None:
 
 
 async def _by_key(request: Request) -> Caller | None:
-    address = None if request.client is None else request.client.host
-    return await psp_of(request).api_keys.authenticate(request.headers.get("x-api-key"), address)
+    return await psp_of(request).api_keys.authenticate(request.headers.get("x-api-key"), client_address(request))
 
 
 async def _by_payment_key(request: Request) -> Caller | None:

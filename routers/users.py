@@ -19,6 +19,7 @@ from core.errors import (
 from domain.roles import Role
 from routers.conditional import conditional, documented_conditional
 from routers.dependencies import ActorDep, CallerDep, PspDep
+from routers.forwarded import client_address
 from routers.roles import API
 from routers.route import PspRoute, documented
 from schemas.common import EmptyBody, Message
@@ -127,4 +128,4 @@ async def protected(caller: CallerDep) -> Welcome:
 
 
 def _origin(request: Request) -> dict[str, str | None]:
-    return {"address": request.client.host if request.client else None, "user_agent": request.headers.get("User-Agent")}
+    return {"address": client_address(request), "user_agent": request.headers.get("User-Agent")}

@@ -25,6 +25,7 @@ from repositories.incoming_webhooks import IncomingWebhookRepository
 from repositories.login_attempts import LoginAttemptRepository
 from repositories.payment_keys import PaymentKeyRepository
 from repositories.payments import PaymentRepository
+from repositories.rate_counters import RateCounterRepository
 from repositories.refunds import RefundRepository
 from repositories.resend_jobs import ResendJobRepository
 from repositories.resent_deliveries import ResentDeliveryRepository
@@ -55,6 +56,7 @@ from services.payment_keys import PaymentKeys
 from services.payments import Payments
 from services.processing import Processing
 from services.publishing import Publishing
+from services.rate_limits import RateLimits
 from services.refunds import Refunds
 from services.resend_jobs import ResendJobs
 from services.resends import Resends
@@ -92,6 +94,8 @@ class Psp:
     publishing: Publishing
     delivery: Delivery
     key_rotation: KeyRotation
+    rate_limits: RateLimits | None
+    """None where RATE_LIMIT is off."""
 
 
 @asynccontextmanager
@@ -199,4 +203,5 @@ async def _put_together(stack: AsyncExitStack, settings: Settings, *, is_worker:
             settings.webhook_retry_schedule,
         ),
         key_rotation=KeyRotation(SealedValueRepository(database), sealer),
+        rate_limits=RateLimits(RateCounterRepository(database), hash_key) if settings.rate_limit else None,
     )

@@ -52,6 +52,21 @@ def patient_server(server: Server, data_dir: Path, tmp_path_factory: pytest.Temp
         yield patient
 
 
+@pytest.fixture(scope="session")
+def proxied_server(server: Server, data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Serves the shared database behind proxies: on this machine, and in a network of documentation addresses."""
+    log = tmp_path_factory.mktemp("proxied") / "server.log"
+    settings = {"TRUSTED_PROXIES": "127.0.0.1, 192.0.2.0/24, 2001:db8:aa::/48", "WORKER": "off"}
+    with serving(log, DATA_DIR=str(data_dir), MONGODB_DB="tests", LOGIN_THROTTLE="on", **settings) as proxied:
+        yield proxied
+
+
+@pytest.fixture(scope="module")
+def proxied_psp(proxied_server: Server) -> Iterator[Psp]:
+    with httpx.Client(base_url=proxied_server.url, timeout=35, verify=False) as client:
+        yield Psp(client, ADMIN_EMAIL, ADMIN_PASSWORD)
+
+
 @pytest.fixture(scope="module")
 def patient_psp(patient_server: Server) -> Iterator[Psp]:
     with httpx.Client(base_url=patient_server.url, timeout=35, verify=False) as client:

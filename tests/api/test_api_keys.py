@@ -188,12 +188,12 @@ def test_a_key_that_has_ended_opens_nothing(psp: Psp, account: Account) -> None:
     ],
 )
 def test_a_key_opens_from_its_networks_only(
-    psp: Psp, account: Account, networks: list[str], address: str, status: int
+    psp: Psp, proxied_psp: Psp, account: Account, networks: list[str], address: str, status: int
 ) -> None:
     """Behind a proxy on this machine, whose word counts."""
     text = made(psp, account.bearer, allowedNetworks=networks)["apiKey"]
 
-    answer = psp.get("/events", headers={**key(text), "X-Forwarded-For": address})
+    answer = proxied_psp.get("/events", headers={**key(text), "X-Forwarded-For": address})
 
     assert answer.status_code == status
     if status == 403:

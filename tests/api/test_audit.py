@@ -175,19 +175,19 @@ def test_of_an_endpoints_rotations_at_once_each_is_written_down_and_the_last_two
 
 
 @pytest.mark.parametrize("forwarded", ["203.0.113.7", "2001:db8::7"])
-def test_the_address_is_that_of_whom_a_proxy_on_this_machine_speaks_for(
-    psp: Psp, merchant: Account, endpoint: Row, rows: Rows, forwarded: str
+def test_the_address_is_that_of_whom_a_trusted_proxy_speaks_for(
+    proxied_psp: Psp, merchant: Account, endpoint: Row, rows: Rows, forwarded: str
 ) -> None:
     headers = {**merchant.key, "X-Forwarded-For": forwarded}
 
-    psp.get(f"/webhook-endpoints/{endpoint['id']}/secret", headers=headers)
+    proxied_psp.get(f"/webhook-endpoints/{endpoint['id']}/secret", headers=headers)
 
     assert rows(merchant)[-1]["address"] == forwarded
 
 
-def test_an_address_that_is_none_is_not_kept(psp: Psp, merchant: Account, endpoint: Row, rows: Rows) -> None:
+def test_an_address_that_is_none_is_not_kept(proxied_psp: Psp, merchant: Account, endpoint: Row, rows: Rows) -> None:
     headers = {**merchant.key, "X-Forwarded-For": merchant.api_key}
 
-    psp.get(f"/webhook-endpoints/{endpoint['id']}/secret", headers=headers)
+    proxied_psp.get(f"/webhook-endpoints/{endpoint['id']}/secret", headers=headers)
 
     assert rows(merchant)[-1]["address"] is None

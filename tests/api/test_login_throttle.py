@@ -154,3 +154,15 @@ def test_what_is_counted_names_nobody_and_goes_by_itself(psp: Psp, attempts: Att
         assert "127.0.0.1" not in str(row)
         assert datetime.now(UTC) < row["expires_at"] < datetime.now(UTC) + timedelta(minutes=31)
     assert attempts.index_information()["expiry"]["expireAfterSeconds"] == 0
+
+
+def test_who_writes_another_address_into_a_header_waits_like_before(psp: Psp) -> None:
+    """Nobody is in TRUSTED_PROXIES, not even a peer on this machine."""
+    account = psp.register()
+
+    def guess(number: int) -> int:
+        body = {"email": account.email, "password": "wrong"}
+        forged = {"X-Forwarded-For": f"203.0.113.{number}", "Forwarded": f"for=203.0.113.{number}"}
+        return psp.post("/users/login", json=body, headers=forged).status_code
+
+    assert [guess(number) for number in range(6)] == [401] * 5 + [429]

@@ -13,9 +13,11 @@ from pydantic import BaseModel, TypeAdapter
 from core import config, errors, json_codec
 from domain.api_keys import Scope
 from domain.payments import ACCEPTS, MOVES, Command, Status
+from domain.rate_limits import Policy
 from domain.roles import EVERYONE, MERCHANTS
 from main import app  # noqa: TID251 - the application itself is what is described
 from repositories.delivery_documents import DeadReason
+from routers import rate_limits
 from routers.roles import API, ROLE_TABLE, Access, Needs
 from routers.route import PspRoute
 from schemas.event_examples import EVENT_EXAMPLES
@@ -335,3 +337,12 @@ def test_the_samples_hold_no_secret() -> None:
     assert not [word for word in words if word.startswith("whsec_") and len(word) > len("whsec_…")]
     # A payment key begins with its own id, which is no secret.
     assert not [word for word in words if re.fullmatch(r"pk_\w{27,}", word)]
+
+
+def test_the_limits_are_those_of_the_application() -> None:
+    part = section(read("api_documentation.md"), "### Rate limits")
+    policies = {policy.name: policy for policy in vars(rate_limits).values() if isinstance(policy, Policy)}
+
+    told = {code(row[0]): (int(row[1]), int(row[2]), row[3]) for row in rows(part)}
+
+    assert told == {name: (policy.quota, policy.window_s, policy.by) for name, policy in policies.items()}

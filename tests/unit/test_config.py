@@ -52,6 +52,7 @@ def test_the_defaults_of_development_are_those_of_the_contract(load: Load) -> No
     assert settings.webhook_allow_private_networks is True
     assert settings.webhook_retry_schedule == (1, 2, 4, 8, 16)
     assert settings.retention_days is None
+    assert (settings.rate_limit, settings.login_throttle) == (False, False)
 
 
 def test_the_defaults_of_production_are_those_of_the_contract(load: Load) -> None:
@@ -64,6 +65,7 @@ def test_the_defaults_of_production_are_those_of_the_contract(load: Load) -> Non
     assert settings.webhook_allow_private_networks is False
     assert settings.webhook_retry_schedule == (5, 60, 300, 1800, 7200, 18000, 36000, 50400, 72000, 72000)
     assert settings.retention_days == 30
+    assert (settings.rate_limit, settings.login_throttle) == (True, True)
 
 
 def test_what_is_set_wins_over_productions_defaults(load: Load) -> None:
@@ -283,3 +285,15 @@ def test_a_client_reads_the_address_and_needs_no_secret(load: Load, monkeypatch:
     monkeypatch.setenv("PORT", "70000")
     with pytest.raises(ConfigurationError, match="PORT"):
         load_address()
+
+
+def test_trusted_proxies_are_addresses_and_networks(load: Load) -> None:
+    assert load().trusted_proxies == ()
+    found = load(TRUSTED_PROXIES="127.0.0.1, 10.0.0.0/8,2001:db8::/32").trusted_proxies
+    assert [str(network) for network in found] == ["127.0.0.1/32", "10.0.0.0/8", "2001:db8::/32"]
+
+
+@pytest.mark.parametrize("value", ["*", "proxy.example", "10.0.0.1/8", "10.0.0.0/8,,127.0.0.1", "unix"])
+def test_a_trusted_proxy_that_is_no_address_is_refused(load: Load, value: str) -> None:
+    with pytest.raises(ConfigurationError, match="TRUSTED_PROXIES: IP addresses or networks in CIDR notation"):
+        load(TRUSTED_PROXIES=value)
