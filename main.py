@@ -9,7 +9,9 @@ from fastapi_offline import FastAPIOffline
 from starlette.routing import Route
 
 from core.config import Settings, load_settings
+from core.logs import pass_all_logs_through
 from core.startup import BriefStartErrors, settle_memory
+from domain.redaction import redact_text
 from routers import (
     admin,
     api_keys,
@@ -33,7 +35,7 @@ from routers import (
     webhook_endpoints,
     webhooks,
 )
-from routers.middleware import RequestContext, keep_secrets_out_of_the_access_log
+from routers.middleware import RequestContext
 from routers.roles import ROLE_TABLE
 from services.psp import Psp, open_psp
 from workers.runner import running_workers
@@ -92,7 +94,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     documentation.install(app)
     app.add_middleware(RequestContext)
     app.add_middleware(BriefStartErrors)
-    keep_secrets_out_of_the_access_log()
+    pass_all_logs_through(redact_text)
     _refuse_routes_without_roles(app)
     return app
 
