@@ -27,6 +27,7 @@ from routers import (
     payments,
     problems,
     refunds,
+    request_logs,
     resends,
     resources,
     sessions,
@@ -36,6 +37,7 @@ from routers import (
     webhooks,
 )
 from routers.middleware import RequestContext
+from routers.request_logging import RequestLogging
 from routers.roles import ROLE_TABLE
 from services.psp import Psp, open_psp
 from workers.runner import running_workers
@@ -56,6 +58,7 @@ ROUTERS = (
     users,
     sessions,
     api_keys,
+    request_logs,
     status,
     bank,
     admin,
@@ -92,6 +95,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     # would be searched once more.
     app.router.routes[:0] = [route for module in ROUTERS for route in module.router.routes]
     documentation.install(app)
+    app.add_middleware(RequestLogging)
     app.add_middleware(RequestContext)
     app.add_middleware(BriefStartErrors)
     pass_all_logs_through(redact_text)

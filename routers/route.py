@@ -39,6 +39,7 @@ MAX_BODY_BYTES = 64 * 1024
 _JSON_TYPE = re.compile(r"application/(?:[^/]+\+)?json")
 _FORM_TYPES = ("application/x-www-form-urlencoded", "multipart/form-data")
 _CALLER = "psp.caller"
+_BODY = "psp.body"
 _VALIDATION_EXAMPLE = [{"type": "missing", "loc": ["body", "currency"], "msg": "Field required"}]
 RESOURCES = ("transactions", "payments", "users")
 
@@ -58,7 +59,7 @@ class JsonRequest(Request):
                 received += chunk
                 if len(received) > MAX_BODY_BYTES:
                     raise BodyTooLarge
-            self._body = bytes(received)
+            self._body = self.scope[_BODY] = bytes(received)
         return self._body
 
     async def json(self) -> Any:
@@ -112,13 +113,12 @@ class PspRoute(APIRoute):
                 await read(request)
             except ClientDisconnect:
                 raise Unavailable("The request ended before it was complete.") from None
-            caller = await authenticate(request)
+            caller = request.scope[_CALLER] = await authenticate(request)
             if caller is not None:
                 if caller.role not in access.roles:
                     raise Forbidden(access.refusal_message)
                 if access.scope is not None and access.scope not in caller.scopes:
                     raise Forbidden(f"Access denied. The API key lacks the scope '{access.scope}'.")
-                request.scope[_CALLER] = caller
             if not known_parameters and request.scope["query_string"]:
                 _refuse_parameters(request)
             response = await handle(request)
@@ -195,6 +195,18 @@ def caller_of(request: Request) -> Caller:
     """The caller that the guard has authenticated."""
     caller: Caller = request.scope[_CALLER]
     return caller
+
+
+def caller_in(scope: Scope) -> Caller | None:
+    """Whose request it is, whether or not it was let in; None where no credentials were right."""
+    caller: Caller | None = scope.get(_CALLER)
+    return caller
+
+
+def body_in(scope: Scope) -> bytes:
+    """The request's body, as far as it was read."""
+    body: bytes = scope.get(_BODY, b"")
+    return body
 
 
 def psp_of(request: Request) -> Psp:

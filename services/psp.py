@@ -25,6 +25,7 @@ from repositories.login_attempts import LoginAttemptRepository
 from repositories.payment_keys import PaymentKeyRepository
 from repositories.payments import PaymentRepository
 from repositories.refunds import RefundRepository
+from repositories.request_logs import RequestLogRepository
 from repositories.resend_jobs import ResendJobRepository
 from repositories.resent_deliveries import ResentDeliveryRepository
 from repositories.sealed_values import SealedValueRepository
@@ -55,6 +56,7 @@ from services.payments import Payments
 from services.processing import Processing
 from services.publishing import Publishing
 from services.refunds import Refunds
+from services.request_log import RequestLog
 from services.resend_jobs import ResendJobs
 from services.resends import Resends
 from services.sessions import Sessions
@@ -74,6 +76,7 @@ class Psp:
     accounts: Accounts
     api_keys: ApiKeys
     sessions: Sessions
+    request_log: RequestLog
     charging: Charging
     payments: Payments
     refunds: Refunds
@@ -129,6 +132,8 @@ async def _put_together(stack: AsyncExitStack, settings: Settings, *, is_worker:
     account_secrets, audit = AccountSecrets(sealer), Audit(AuditRepository(database))
     key_uses = KeyUses(account_rows)
     stack.push_async_callback(key_uses.close)
+    request_log = RequestLog(RequestLogRepository(database))
+    stack.push_async_callback(request_log.close)
     api_keys = ApiKeys(database, account_rows, key_uses, audit, hash_key)
     vault, challenges = CardVault(sealer, hash_key), Challenges(hash_key)
     card_rows = CardRepository(database)
@@ -145,6 +150,7 @@ async def _put_together(stack: AsyncExitStack, settings: Settings, *, is_worker:
         accounts=Accounts(database, account_rows, api_keys, hasher, throttle, account_secrets, audit),
         api_keys=api_keys,
         sessions=Sessions(account_rows, SessionRepository(database), hasher, throttle, signer, hash_key),
+        request_log=request_log,
         charging=Charging(payment_rows, funding, signals, hash_key, settings.processing_delay_seconds),
         payments=Payments(payment_rows, changes, challenges),
         refunds=Refunds(payment_rows, refund_rows, changes),

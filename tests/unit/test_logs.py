@@ -65,7 +65,7 @@ def test_an_exception_is_cleaned_with_what_caused_it(log: tuple[logging.Logger, 
     if log[0].name == "uvicorn.access":
         pytest.skip("its lines carry none")
     try:
-        raise RuntimeError(f"apiKey='{SECRET}'") from ValueError(f"no such card: {PAN}")
+        raise RuntimeError(f"apiKey='{SECRET}'") from ValueError(f"no such card: {PAN}")  # noqa: TRY301
     except RuntimeError:
         log[0].exception("it failed")
 
