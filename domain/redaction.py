@@ -30,7 +30,8 @@ _SECRET_NAMES = frozenset(
 _ABOUT_A_SECRET = ("id", "ids", "at", "type", "prefix", "days", "keys")
 """Ends of names: the id of a key, the time when a password changed, a list of objects."""
 _NUMBER_NAMES = frozenset({"number", "cardnumber", "cardno", "pan"})
-_BESIDE_SECRETS = frozenset({"card", "expmonth", "expyear", "holdername", "webhookurl"})
+_BESIDE_CARD_NUMBERS = frozenset({"expmonth", "expyear", "holdername"})
+_BESIDE_SECRETS = _BESIDE_CARD_NUMBERS | {"card", "webhookurl"}
 _SECRET_HEADER_PARTS = (
     "auth",
     "cookie",
@@ -49,6 +50,7 @@ _BETWEEN_DIGITS = " +\u00a0-"
 _DIGITS_TYPED = re.compile(rf"\+?[0-9](?:[{_BETWEEN_DIGITS}]*+[0-9]){{11,}}+")
 _SEPARATORS = re.compile(f"[{_BETWEEN_DIGITS}]")
 _DIGIT = re.compile("[0-9]")
+_YEAR = re.compile("20[0-9]{2}")
 _LONGEST_PHONE_NUMBER = 13
 """Digits behind a plus sign. No card has so few any more that begins as a phone number may."""
 
@@ -144,10 +146,17 @@ def _redacted_field(name: str, value: Any, depth: int) -> Any:
     if is_secret_field(name):
         return REDACTED
     shown = _redacted(value, depth)
-    if shown == value and isinstance(value, str | int | float) and _plain_name(name) in _NUMBER_NAMES:
-        # A mistyped card number fails the check, and is as good as the right one.
-        return REDACTED if len(_DIGIT.findall(str(value))) >= 12 else value
-    return shown
+    if shown != value or not isinstance(value, str | int | float):
+        return shown
+    return REDACTED if _typed_by_mistake(_plain_name(name), str(value)) else value
+
+
+def _typed_by_mistake(name: str, text: str) -> bool:
+    """Whether it is a card number in which a digit is wrong, and which is as good as the right one; or, where month,
+    year or name belong, a security code."""
+    if name in _NUMBER_NAMES:
+        return len(_DIGIT.findall(text)) >= 12
+    return name in _BESIDE_CARD_NUMBERS and len(_DIGIT.findall(text)) >= 3 and not _YEAR.fullmatch(text)
 
 
 def _without_secrets(text: str) -> str:

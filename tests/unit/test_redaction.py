@@ -164,6 +164,14 @@ def test_a_card_number_is_none_under_any_name_and_as_a_number_as_well() -> None:
     assert shown["c"] == ["424242XXXXXX4242"]
 
 
+def test_a_security_code_that_was_typed_as_something_else_of_the_card_is_none() -> None:
+    mistyped = {"expMonth": "739", "exp_year": 7391, "holderName": "Grace 739"}
+    right = {"expMonth": 12, "expYear": 2040, "exp_year": "40", "holderName": "Grace Hopper", "cvc": ""}
+
+    assert redact(mistyped) == dict.fromkeys(mistyped, REDACTED)
+    assert redact(right) == right
+
+
 @given(
     pans(),
     st.sampled_from(["", " ", "-", "  "]),
