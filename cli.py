@@ -14,6 +14,8 @@ from commands.trigger import trigger
 from core.common_passwords import is_common
 from core.config import Settings, load_settings
 from core.errors import ConfigurationError, EmailTaken
+from core.logs import pass_all_logs_through
+from domain.redaction import redact_text
 
 # What a server is made of takes a second to import: those commands that need it import it themselves.
 
@@ -59,6 +61,7 @@ def worker() -> None:
     """Run the workers alone: payments to the bank, events, webhooks. Any number may run beside each other."""
     from commands.processes import work
 
+    pass_all_logs_through(redact_text)
     _run(work(_settings()))
 
 
@@ -76,6 +79,7 @@ def bank(
     from bank.app import create_app
 
     settings = _settings()
+    pass_all_logs_through(redact_text)
     base_url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     typer.echo(f"\n  Mock bank   {base_url}/docs\n  To use it   BANK_URL={base_url}\n")
     uvicorn.run(

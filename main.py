@@ -9,7 +9,9 @@ from fastapi_offline import FastAPIOffline
 from starlette.routing import Route
 
 from core.config import Settings, load_settings
+from core.logs import pass_all_logs_through
 from core.startup import BriefStartErrors, settle_memory
+from domain.redaction import redact_text
 from routers import (
     admin,
     api_keys,
@@ -25,6 +27,7 @@ from routers import (
     payments,
     problems,
     refunds,
+    request_logs,
     resends,
     resources,
     sessions,
@@ -33,8 +36,9 @@ from routers import (
     webhook_endpoints,
     webhooks,
 )
-from routers.middleware import UnexpectedErrors, keep_secrets_out_of_the_access_log
+from routers.middleware import UnexpectedErrors
 from routers.perimeter import perimeter
+from routers.request_logging import RequestLogging
 from routers.roles import ROLE_TABLE
 from services.psp import Psp, open_psp
 from workers.runner import running_workers
@@ -55,6 +59,7 @@ ROUTERS = (
     users,
     sessions,
     api_keys,
+    request_logs,
     status,
     bank,
     admin,
@@ -93,10 +98,11 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     # would be searched once more.
     app.router.routes[:0] = [route for module in ROUTERS for route in module.router.routes]
     documentation.install(app)
+    app.add_middleware(RequestLogging)
     app.add_middleware(UnexpectedErrors)
     app.add_middleware(BriefStartErrors)
     inside = list(app.user_middleware)
-    keep_secrets_out_of_the_access_log()
+    pass_all_logs_through(redact_text)
     _refuse_routes_without_roles(app)
     return app
 

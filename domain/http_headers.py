@@ -2,23 +2,23 @@
 
 import re
 from collections.abc import Iterable
-from functools import lru_cache
 from itertools import islice
+
+from domain.redaction import REDACTED, is_secret_header, redact_text
 
 Headers = tuple[tuple[str, str], ...]
 MOST = 50
 LONGEST_VALUE = 1000
 MOST_BYTES = 16 * 1024
 """Of all of them together, in UTF-8."""
-REDACTED = "[redacted]"
-_SECRET_PARTS = ("auth", "cookie", "secret", "token", "jwt", "password", "-key", "apikey", "session", "credential")
 _ADDRESSES = frozenset({"location", "content-location"})
 _QUERY_OR_FRAGMENT = re.compile("[?#]")
 
 
 def kept(headers: Iterable[tuple[str, str]]) -> Headers:
     """The first 50 headers, or as many as come to 16 KiB, values cut at 1,000 characters. Of those that carry a secret
-    only the name, and of an address neither query nor fragment, where secrets are as well."""
+    only the name, and of an address neither query nor fragment, where secrets are as well; what looks like a secret
+    is none of any value."""
     pairs: list[tuple[str, str]] = []
     room_bytes = MOST_BYTES
     for name, value in islice(headers, MOST):
@@ -31,18 +31,14 @@ def kept(headers: Iterable[tuple[str, str]]) -> Headers:
 
 
 def _shown(name: str, value: str) -> str:
-    if _is_secret(name):
+    if is_secret_header(name):
         return REDACTED
-    return _QUERY_OR_FRAGMENT.split(value, maxsplit=1)[0] if name.lower() in _ADDRESSES else value
+    if name.lower() in _ADDRESSES:
+        value = _QUERY_OR_FRAGMENT.split(value, maxsplit=1)[0]
+    return redact_text(value)
 
 
 def _text(value: str) -> str:
     """What stands for bytes that are no UTF-8 cannot be stored."""
     value = value[:LONGEST_VALUE]
     return value if value.isascii() else value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-
-
-@lru_cache(maxsize=1024)  # the same few names come with every answer
-def _is_secret(name: str) -> bool:
-    name = name.lower().replace("_", "-")
-    return any(part in name for part in _SECRET_PARTS)

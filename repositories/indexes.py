@@ -14,6 +14,7 @@ from repositories.resend_jobs import RUNNING
 from repositories.webhook_endpoints import LIVE
 
 _CREATED = (("created_at", ASCENDING), ("_id", ASCENDING))
+_OF_REQUESTS = ("status", "method", "route")
 _AMOUNT = (("amount_comparable", ASCENDING), ("_id", ASCENDING))
 
 
@@ -173,6 +174,12 @@ INDEXES: dict[str, list[IndexModel]] = {
         ),
     ],
     "incoming_refusals": [],
+    "request_logs": [
+        # What else a list is filtered by stands at the end, so that it is judged in the index: an index for each filter
+        # would cost every request a write.
+        IndexModel([("owner_id", ASCENDING), *_CREATED, *((key, ASCENDING) for key in _OF_REQUESTS)], name="by_time"),
+        IndexModel([("owner_id", ASCENDING), ("request_id", ASCENDING), *_CREATED], name="by_request_id"),
+    ],
     "audit": [],
     "keyring": [],
     "guards": [],
@@ -190,11 +197,18 @@ RETENTION: Mapping[str, tuple[str, Document | None]] = {
 """What is kept for a while only, where the settings say so: by which time, and what of it (None: all)."""
 
 
+REQUEST_LOG_DAYS = 7
+"""At most, however long the rest is kept: it grows with every request, those that change nothing as well."""
+
+
 async def keep_for(database: Database, days: int | None) -> None:
-    """Have MongoDB forget what is older than so many days; nothing with None. Safe in several processes at once."""
+    """Have MongoDB forget what is older than so many days; with None nothing but the request log. Safe in several
+    processes at once."""
     for name, (field, only) in RETENTION.items():
         after_s = None if days is None else days * 24 * 3600
         await database.ensure_expiry(name, field, after_s, name="retention", only=only)
+    request_log_days = min(days or REQUEST_LOG_DAYS, REQUEST_LOG_DAYS)
+    await database.ensure_expiry("request_logs", "created_at", request_log_days * 24 * 3600, name="retention")
 
 
 async def create_indexes(database: Database) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import Depends, Request
 
 from core.errors import InvalidRequest
-from domain.cards import mask_pans
+from domain.redaction import redact_text
 from routers.forwarded import client_address
 from routers.request_ids import request_id_of
 from routers.route import caller_of, psp_of
@@ -54,8 +54,8 @@ async def _caller(request: Request) -> Caller:
 
 
 async def _actor(request: Request) -> Actor:
-    # Clients choose request ids; a card number in one is kept no more than anywhere else.
-    return Actor(caller_of(request), mask_pans(request_id_of(request.scope)), client_address(request))
+    # Clients choose request ids; a secret in one is kept no more than anywhere else.
+    return Actor(caller_of(request), redact_text(request_id_of(request.scope)), client_address(request))
 
 
 async def _psp(request: Request) -> Psp:

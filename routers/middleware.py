@@ -1,20 +1,17 @@
 """What is around every request: its id, and an answer in the common form even where the code failed."""
 
 import logging
-import re
-from urllib.parse import quote, unquote_plus
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from core.errors import PspError
-from domain.cards import mask_pans
+from domain.redaction import redact_text
 from routers.problems import problem
 from routers.rate_limits import rate_limit_headers
 from routers.request_ids import give_request_id, request_id_of
 from routers.security_headers import SecurityHeaders
 
 _LOG = logging.getLogger("mock_psp.request")
-_PROOF = re.compile(r"(/3ds/[^/]+/)[^/?]+")
 
 
 class RequestContext:
@@ -62,25 +59,8 @@ class UnexpectedErrors:
             await self._app(scope, receive, send_noticing)
         except Exception:
             request_id = request_id_of(scope)
-            _LOG.exception("request %s failed: %s %s", request_id, scope["method"], _without_secrets(scope["path"]))
+            _LOG.exception("request %s failed: %s %s", request_id, scope["method"], redact_text(scope["path"]))
             if started:
                 raise
             response = problem(request_id, PspError.status, PspError.code, PspError.message)
             await response(scope, receive, send)
-
-
-def keep_secrets_out_of_the_access_log() -> None:
-    """Addresses are logged by the server: a card number may be in one, and a 3-D Secure page's ends in its proof."""
-    logging.getLogger("uvicorn.access").addFilter(_mask_address)
-
-
-def _mask_address(record: logging.LogRecord) -> bool:
-    if isinstance(record.args, tuple):
-        record.args = tuple(_without_secrets(arg) if isinstance(arg, str) else arg for arg in record.args)
-    return True
-
-
-def _without_secrets(address: str) -> str:
-    readable = unquote_plus(address)
-    masked = _PROOF.sub(r"\1XXX", mask_pans(readable))
-    return address if masked == readable else quote(masked, safe="/?&=")

@@ -25,16 +25,11 @@ from core.errors import (
     PspError,
     SecretUnreadable,
 )
-from domain.cards import mask_pans
+from domain.redaction import could_hold_a_secret, redact_text
 from routers.request_ids import request_id_of
 
-# In lower case, without underscores.
-_SECRET_FIELDS = frozenset(
-    {"password", "currentpassword", "newpassword", "refreshtoken", "apikey", "secret", "webhookurl"}
-    # Whoever mixes up the fields of a card sends its number or its security code as another one of them.
-    | {"card", "number", "cvc", "expmonth", "expyear", "holdername"}
-)
 _MAX_ECHO = 200
+_MAX_LOOKED_AT = 2000
 _LOG = logging.getLogger(__name__)
 
 
@@ -59,7 +54,7 @@ def problem(
 
 async def _psp_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, PspError)
-    detail = _shown(error.problems) if isinstance(error, InvalidRequest) else mask_pans(str(error))
+    detail = _shown(error.problems) if isinstance(error, InvalidRequest) else redact_text(str(error))
     return problem(request_id_of(request.scope), error.status, error.code, detail, error.headers)
 
 
@@ -132,7 +127,7 @@ def _may_be_shown(one: dict[str, Any]) -> bool:
         return True
     if tuple(one["loc"]) == ("body",):
         return False
-    named_like_a_secret = any(str(part).lower().replace("_", "") in _SECRET_FIELDS for part in one["loc"])
+    named_like_a_secret = any(could_hold_a_secret(str(part)) for part in one["loc"])
     return not named_like_a_secret and not isinstance(one["input"], dict | list) and one["type"] != "extra_forbidden"
 
 
@@ -151,5 +146,5 @@ def _json_value(value: object) -> Any:
 
 
 def _text(text: str) -> str:
-    """Without card numbers, cut to a length worth reading; what is not valid Unicode is replaced."""
-    return mask_pans(text)[:_MAX_ECHO].encode("utf-8", "replace").decode("utf-8")
+    """Without secrets, cut to a length worth reading; what is not valid Unicode is replaced."""
+    return redact_text(text[:_MAX_LOOKED_AT])[:_MAX_ECHO].encode("utf-8", "replace").decode("utf-8")

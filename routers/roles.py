@@ -78,6 +78,9 @@ ROLE_TABLE: Mapping[tuple[str, str], Access] = {
     ("GET", f"{API}/sessions"): TOKEN,
     ("DELETE", f"{API}/sessions"): TOKEN,
     ("DELETE", f"{API}/sessions/{{session_id}}"): TOKEN,
+    # No API key opens it: it tells of what other keys, with other scopes, were used for.
+    ("GET", f"{API}/request-logs"): TOKEN,
+    ("GET", f"{API}/request-logs/{{log_id}}"): TOKEN,
     ("POST", f"{API}/api-keys"): _owner(Scope.API_KEYS),
     ("GET", f"{API}/api-keys"): _owner(Scope.API_KEYS),
     ("POST", f"{API}/api-keys/{{api_key_id}}/rotate"): _owner(Scope.API_KEYS),

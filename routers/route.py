@@ -42,6 +42,7 @@ MAX_BODY_BYTES = 64 * 1024
 _JSON_TYPE = re.compile(r"application/(?:[^/]+\+)?json")
 _FORM_TYPES = ("application/x-www-form-urlencoded", "multipart/form-data")
 _CALLER = "psp.caller"
+_BODY = "psp.body"
 _VALIDATION_EXAMPLE = [{"type": "missing", "loc": ["body", "currency"], "msg": "Field required"}]
 RESOURCES = ("transactions", "payments", "users")
 
@@ -61,7 +62,7 @@ class JsonRequest(Request):
                 received += chunk
                 if len(received) > MAX_BODY_BYTES:
                     raise BodyTooLarge
-            self._body = bytes(received)
+            self._body = self.scope[_BODY] = bytes(received)
         return self._body
 
     async def json(self) -> Any:
@@ -122,11 +123,11 @@ class PspRoute(APIRoute):
                 if limits is not None:
                     await count(limits, UNAUTHENTICATED, request, None)
                 raise
+            request.scope[_CALLER] = caller
             if limits is not None and policy is not None:
                 await count(limits, policy, request, caller)
             if caller is not None:
                 _refuse_without_access(access, caller)
-                request.scope[_CALLER] = caller
             if not known_parameters and request.scope["query_string"]:
                 _refuse_parameters(request)
             response = await handle(request)
@@ -203,6 +204,18 @@ def caller_of(request: Request) -> Caller:
     """The caller that the guard has authenticated."""
     caller: Caller = request.scope[_CALLER]
     return caller
+
+
+def caller_in(scope: Scope) -> Caller | None:
+    """Whose request it is, whether or not it was let in; None where no credentials were right."""
+    caller: Caller | None = scope.get(_CALLER)
+    return caller
+
+
+def body_in(scope: Scope) -> bytes:
+    """The request's body, as far as it was read."""
+    body: bytes = scope.get(_BODY, b"")
+    return body
 
 
 def psp_of(request: Request) -> Psp:

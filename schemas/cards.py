@@ -9,7 +9,7 @@ from pydantic_core import PydanticKnownError
 
 from core import clock
 from core.clock import rfc3339
-from domain import cards
+from domain import cards, redaction
 from domain.cards import Brand, CardDetails, StoredCard
 from schemas.common import Moment, ObjectId, RequestModel, ResponseModel, example
 
@@ -69,7 +69,7 @@ class CardInput(RequestModel):
     @classmethod
     def _is_no_number(cls, value: str | None) -> str | None:
         # Of all fields this one stands next to the number, and it is kept and shown as it was sent.
-        if value is not None and cards.mask_pans(value) != value:
+        if value is not None and redaction.mask_pans(value) != value:
             raise ValueError("a card number is no name")
         return value
 

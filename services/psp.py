@@ -27,6 +27,7 @@ from repositories.payment_keys import PaymentKeyRepository
 from repositories.payments import PaymentRepository
 from repositories.rate_counters import RateCounterRepository
 from repositories.refunds import RefundRepository
+from repositories.request_logs import RequestLogRepository
 from repositories.resend_jobs import ResendJobRepository
 from repositories.resent_deliveries import ResentDeliveryRepository
 from repositories.sealed_values import SealedValueRepository
@@ -58,6 +59,7 @@ from services.processing import Processing
 from services.publishing import Publishing
 from services.rate_limits import RateLimits
 from services.refunds import Refunds
+from services.request_log import RequestLog
 from services.resend_jobs import ResendJobs
 from services.resends import Resends
 from services.sessions import Sessions
@@ -77,6 +79,7 @@ class Psp:
     accounts: Accounts
     api_keys: ApiKeys
     sessions: Sessions
+    request_log: RequestLog
     charging: Charging
     payments: Payments
     refunds: Refunds
@@ -134,6 +137,8 @@ async def _put_together(stack: AsyncExitStack, settings: Settings, *, is_worker:
     account_secrets, audit = AccountSecrets(sealer), Audit(AuditRepository(database))
     key_uses = KeyUses(account_rows)
     stack.push_async_callback(key_uses.close)
+    request_log = RequestLog(RequestLogRepository(database))
+    stack.push_async_callback(request_log.close)
     api_keys = ApiKeys(database, account_rows, key_uses, audit, hash_key)
     vault, challenges = CardVault(sealer, hash_key), Challenges(hash_key)
     card_rows = CardRepository(database)
@@ -159,6 +164,7 @@ async def _put_together(stack: AsyncExitStack, settings: Settings, *, is_worker:
         ),
         api_keys=api_keys,
         sessions=Sessions(account_rows, SessionRepository(database), hasher, throttle, signer, hash_key),
+        request_log=request_log,
         charging=Charging(payment_rows, funding, signals, hash_key, settings.processing_delay_seconds),
         payments=Payments(payment_rows, changes, challenges),
         refunds=Refunds(payment_rows, refund_rows, changes),

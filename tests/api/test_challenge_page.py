@@ -85,7 +85,7 @@ def test_the_proof_in_the_address_is_in_no_log(psp: Psp, merchant: Account, serv
     press(psp, payment, "approve")
 
     logged = server.log.read_text()
-    assert logged.count(f"/3ds/{payment['id']}/XXX") == 4
+    assert logged.count(f"/3ds/{payment['id']}/[redacted]") == 4
     assert proof[1:] not in logged
 
 

@@ -9,7 +9,8 @@ from typing import Any
 import pymongo.database
 import pytest
 
-from domain.http_headers import LONGEST_VALUE, REDACTED
+from domain.http_headers import LONGEST_VALUE
+from domain.redaction import REDACTED
 from domain.webhook_endpoints import LONGEST_FAILING
 from tests.api.test_webhook_endpoints import amend, ask_for_a_test, get, make, until
 from tests.factories import Account, Psp

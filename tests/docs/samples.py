@@ -54,6 +54,8 @@ def _objects(psp: Psp, account: Account, part: RouteSection) -> dict[str, str]:
     ids = {"user_id": account.id, "resource": "transactions"}
     if "/sessions" in part.path:
         ids["session_id"] = psp.get("/sessions", headers=account.bearer).json()["sessions"][0]["id"]
+    if "/request-logs" in part.path:
+        ids["log_id"] = _logged_request(psp, account)
     if "/api-keys" in part.path:
         body = {"name": "nightly report", "scopes": ["events:read"], "allowedNetworks": ["127.0.0.0/8"]}
         made = psp.post("/api-keys", json=body, headers=account.key)
@@ -106,6 +108,16 @@ def _delivered(psp: Psp, account: Account) -> dict[str, str]:
             assert time.monotonic() < deadline, "the delivery is in no list"
             time.sleep(0.02)
     return {"endpoint_id": endpoint_id, "event_id": tested["eventId"], "delivery_id": tested["deliveryId"]}
+
+
+def _logged_request(psp: Psp, account: Account) -> str:
+    """A request that the log shows already."""
+    psp.get("/users/me", headers=account.bearer)
+    deadline = time.monotonic() + 10
+    while not (found := psp.get("/request-logs", headers=account.bearer).json()["requestLogs"]):
+        assert time.monotonic() < deadline, "the request is in no list"
+        time.sleep(0.02)
+    return str(found[0]["id"])
 
 
 def _received(psp: Psp, account: Account) -> str:

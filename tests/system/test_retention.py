@@ -139,6 +139,8 @@ async def test_the_days_follow_the_setting_however_many_start_at_once(mongo: pym
         await asyncio.gather(*(keep_for(database, days) for database in processes))
         after_s = None if days is None else days * DAY_S
         assert expiries(mongo) == dict.fromkeys(RETENTION, after_s), days
+        requests = mongo[DATABASE]["request_logs"].index_information()["retention"]
+        assert requests["expireAfterSeconds"] == min(days or 7, 7) * DAY_S, "whatever else is kept"
     for name, (field, only) in RETENTION.items():
         made = mongo[DATABASE][name].index_information()["retention"]
         assert (made["key"], made.get("partialFilterExpression")) == ([(field, 1)], only)

@@ -2,7 +2,8 @@
 
 import pytest
 
-from domain.http_headers import LONGEST_VALUE, MOST, MOST_BYTES, REDACTED, Headers, kept
+from domain.http_headers import LONGEST_VALUE, MOST, MOST_BYTES, Headers, kept
+from domain.redaction import REDACTED
 
 
 def size_bytes(headers: Headers) -> int:
