@@ -12,6 +12,7 @@ from routers.request_ids import give_request_id, request_id_of
 from routers.security_headers import SecurityHeaders
 
 _LOG = logging.getLogger("mock_psp.request")
+_STARTED = "psp.answer_started"
 
 
 class RequestContext:
@@ -30,6 +31,7 @@ class RequestContext:
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
+                scope[_STARTED] = True
                 headers = message["headers"]
                 message["headers"] = [*headers, header, *self._security.beside(headers), *rate_limit_headers(scope)]
             await send(message)
@@ -48,19 +50,12 @@ class UnexpectedErrors:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        started = False
-
-        async def send_noticing(message: Message) -> None:
-            nonlocal started
-            started = True
-            await send(message)
-
         try:
-            await self._app(scope, receive, send_noticing)
+            await self._app(scope, receive, send)
         except Exception:
             request_id = request_id_of(scope)
             _LOG.exception("request %s failed: %s %s", request_id, scope["method"], redact_text(scope["path"]))
-            if started:
+            if _STARTED in scope:
                 raise
             response = problem(request_id, PspError.status, PspError.code, PspError.message)
             await response(scope, receive, send)
