@@ -2,7 +2,6 @@
 
 import gzip
 import json
-import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -13,7 +12,6 @@ from hypothesis import strategies as st
 from pymongo.database import Database
 
 from core import json_codec
-from routers.roles import ROLE_TABLE, Needs
 from tests.factories import API, PASSWORD, Account, Psp
 
 JSON = {"Content-Type": "application/json"}
@@ -754,74 +752,6 @@ def test_a_file_is_no_user_name(shared_psp: Psp) -> None:
     )
 
     assert {problem["loc"][-1] for problem in found} == {"username", "password"}
-
-
-# Addresses.
-
-LISTS = (
-    "/events",
-    "/refunds",
-    "/payment-keys",
-    "/webhook-endpoints",
-    "/incoming-webhooks",
-    "/customers",
-    "/customers/{customer}/cards",
-    "/customers/{customer}/payments",
-)
-QUERY_VALUES = ("", "\0", "$ne", "-1", "9" * 400, "NaN", "W10", "eyJ9", "\u0664", "x" * 3000, "\udcff")
-PARTS_OF_PATHS = ("%00", "%FF", "%ED%A0%80", "$ne", "%7B%7D", "%20", "%2E%2E%2F", "\u00e9", "null", "x" * 3000)
-
-
-LIST_PARAMETERS = (
-    "limit",
-    "cursor",
-    "status",
-    "paymentId",
-    "name",
-    "email",
-    "phone",
-    "type",
-    "objectId",
-    "createdFrom",
-    "x",
-)
-
-
-@pytest.mark.parametrize("name", LIST_PARAMETERS)
-@pytest.mark.parametrize("value", QUERY_VALUES)
-def test_no_value_in_a_lists_query_is_our_fault(
-    shared_psp: Psp, merchant: Account, customer_id: str, name: str, value: str
-) -> None:
-    for path in LISTS:
-        answer = shared_psp.get(
-            path.format(customer=customer_id),
-            params={name: value.encode("utf-8", "surrogateescape")},  # type: ignore[arg-type]
-            headers=merchant.key,
-        )
-
-        assert answer.status_code in (200, 422), (path, answer.text)
-        json_codec.loads(answer.content)
-
-
-@pytest.mark.parametrize("part", PARTS_OF_PATHS)
-@pytest.mark.parametrize("route", [route for route in ROLE_TABLE if "{" in route[1]], ids=" ".join)
-def test_no_part_of_a_path_is_our_fault(
-    shared_psp: Psp, merchant: Account, root: dict[str, str], route: tuple[str, str], part: str
-) -> None:
-    """Nobody has such an id: it is missing, or what was sent with it is refused."""
-    method, path = route
-    token = merchant.bearer if ROLE_TABLE[route].needs is Needs.EITHER else root
-    body = next((good for name, (good, _) in ROUTES.items() if name.split("/")[-1] == path.split("/")[-1]), {})
-
-    answer = shared_psp.client.request(
-        method,
-        re.sub(r"\{\w+\}", part, path),
-        headers={**merchant.key, **token},
-        **({"json": body} if method in ("POST", "PUT", "PATCH") else {}),
-    )
-
-    assert answer.status_code in (400, 404, 405, 415, 422), answer.text
-    assert {"detail", "code", "requestId"} == answer.json().keys()
 
 
 # Everything else that somebody may think of.

@@ -535,21 +535,6 @@ def test_a_card_is_charged_for_its_own_customer_only(psp: Psp, merchant: Account
         assert refused(answer) == (404, "not_found")
 
 
-def test_another_merchants_cards_look_like_missing_ones(psp: Psp, merchant: Account) -> None:
-    other = psp.register()
-    customer_id = customer(psp, other)
-    card_id = saved(psp, other, customer_id)["id"]
-
-    for answer in (
-        psp.charge(merchant, cardId=card_id),
-        psp.get(f"/customers/{customer_id}/cards", headers=merchant.key),
-        psp.delete(f"/customers/{customer_id}/cards/{card_id}", headers=merchant.key),
-        save(psp, merchant, customer_id),
-    ):
-        assert refused(answer) == (404, "not_found")
-    assert psp.charge(other, cardId=card_id).status_code == 201
-
-
 def amount(**fields: Any) -> Row:
     return {"paymentAmount": 10, "currency": "EUR", **fields}
 

@@ -145,14 +145,6 @@ def test_one_key_has_an_etag_that_changes_with_its_uses(psp: Psp, merchant: Acco
     assert changed.headers["ETag"] != etag
 
 
-def test_another_merchants_keys_look_like_missing_ones(psp: Psp, merchant: Account) -> None:
-    path = f"/payment-keys/{make(psp, psp.register())['id']}"
-
-    for answer in (psp.get(path, headers=merchant.key), psp.delete(path, headers=merchant.key)):
-        assert refused(answer) == (404, "not_found")
-    assert psp.get("/payment-keys/pk_none", headers=merchant.key).status_code == 404
-
-
 def test_a_key_that_has_not_changed_is_not_sent_again(psp: Psp, merchant: Account) -> None:
     key = make(psp, merchant)
     path = f"/payment-keys/{key['id']}"
