@@ -165,7 +165,7 @@ def new_webhook_secret() -> str:
 
 
 def _checksum(body: str) -> str:
-    number, characters = zlib.crc32(body.encode("ascii")), ""
+    number, characters = zlib.crc32(body.encode()), ""
     for _ in range(CHECKSUM_LENGTH):
         number, digit = divmod(number, 62)
         characters = _BASE62[digit] + characters
