@@ -93,11 +93,18 @@ def _wait_s(preference: str) -> float:
     return min(float(wait[1]), MAX_WAIT_S) if wait else 0.0
 
 
-def _header(name: str, description: str) -> dict[str, Any]:
-    return {"in": "header", "name": name, "required": False, "schema": {"type": "string"}, "description": description}
+def _header(name: str, description: str, **schema: Any) -> dict[str, Any]:
+    described = {"type": "string", **schema}
+    return {"in": "header", "name": name, "required": False, "schema": described, "description": description}
 
 
-IDEMPOTENCY_KEY_HEADER = _header("Idempotency-Key", "1–255 printable characters: repeat a request safely")
+IDEMPOTENCY_KEY_HEADER = _header(
+    "Idempotency-Key",
+    "1–255 printable characters: repeat a request safely",
+    # One more on either side for the quotes.
+    maxLength=257,
+    pattern="^[ -~]+$",
+)
 PREFER_HEADER = _header(
     "Prefer", f"`wait=N` (RFC 7240) waits up to N seconds, at most {MAX_WAIT_S}, for the final state"
 )

@@ -27,9 +27,11 @@ from core.errors import (
     UnsupportedMediaType,
 )
 from domain.roles import EVERYONE
+from routers.dependencies import IDEMPOTENCY_KEY_HEADER
+from routers.links import links_of
 from routers.rate_limits import policy_of
 from routers.roles import API, Needs
-from routers.route import PspRoute, document_error
+from routers.route import RESOURCES, PspRoute, document_error
 from routers.security_headers import CONTENT_SECURITY_POLICY
 from schemas.event_examples import EVENT_EXAMPLES
 from schemas.event_types import EVENT_TYPES
@@ -82,7 +84,33 @@ _SECURITY: dict[Needs, list[dict[str, list[str]]]] = {
     Needs.PAYMENT_KEY: [{"ApiKey": []}, {"PaymentKey": []}],
     Needs.EITHER: [{"ApiKey": []}, {"Login": []}],
 }
-_NO_STORE = {"description": "The answer shows a secret", "schema": {"type": "string", "const": "no-store"}}
+_REQUEST_ID = {
+    "description": "The request's own, or one made for it",
+    "required": True,
+    "schema": {"type": "string", "pattern": "^[A-Za-z0-9._:-]{1,128}$"},
+}
+_NO_STORE = {
+    "description": "The answer shows a secret",
+    "required": True,
+    "schema": {"type": "string", "const": "no-store"},
+}
+_REPLAYED = {
+    "description": "Where this is the answer to an earlier request with the same key",
+    "schema": {"type": "string", "const": "true"},
+}
+_RETRY_AFTER = {"description": "Seconds", "required": True, "schema": {"type": "integer", "minimum": 1}}
+_CHALLENGE = {
+    "description": "A scheme that would be accepted (RFC 9110, section 11.6.1)",
+    "required": True,
+    "schema": {"type": "string", "const": "Bearer"},
+}
+_HEADERS_OF_STATUS = {
+    "401": {"WWW-Authenticate": _CHALLENGE},
+    "429": {"Retry-After": _RETRY_AFTER},
+    "503": {"Retry-After": _RETRY_AFTER},
+}
+_PATH_PARAMETERS = {"resource": {"type": "string", "enum": list(RESOURCES)}}
+_ID = {"type": "string", "minLength": 1, "maxLength": 64}
 _FRAMEWORKS_SCHEMA = {"$ref": "#/components/schemas/HTTPValidationError"}
 _WEBHOOK_HEADERS = [
     {
@@ -176,9 +204,13 @@ async def _to_docs(request: Request) -> RedirectResponse:
 def _document(app: FastAPI) -> dict[str, Any]:
     document = get_openapi(title=app.title, version=app.version, description=DESCRIPTION, routes=app.routes, tags=TAGS)
     document["components"]["securitySchemes"] = _SCHEMES
-    for route in app.routes:
-        if isinstance(route, PspRoute) and route.include_in_schema:
-            _describe(document["paths"][route.path_format][route.only_method.lower()], route)
+    routes = [route for route in app.routes if isinstance(route, PspRoute) and route.include_in_schema]
+    path_parameters = {route.name: frozenset(route.param_convertors) for route in routes}
+    for route in routes:
+        operation = document["paths"][route.path_format][route.only_method.lower()]
+        _describe(operation, route)
+        if links := links_of(route.name, path_parameters):
+            operation["responses"][_success(route)]["links"] = links
     document["components"]["schemas"].pop("HTTPValidationError", None)
     document["components"]["schemas"].pop("ValidationError", None)
     _add_webhooks(document)
@@ -187,8 +219,8 @@ def _document(app: FastAPI) -> dict[str, Any]:
 
 def _describe(operation: dict[str, Any], route: PspRoute) -> None:
     operation["security"] = _SECURITY[route.access.needs]
-    if route.shows_a_secret:
-        operation["responses"][str(route.status_code or 200)]["headers"] = {"Cache-Control": _NO_STORE}
+    for parameter in operation.get("parameters", ()):
+        parameter["schema"] = _schema_in_an_address(parameter)
     for error in _common_errors(route, has_body="requestBody" in operation):
         document_error(operation["responses"], error, route.access.refusal_message if error is Forbidden else None)
     for response in operation["responses"].values():
@@ -197,6 +229,7 @@ def _describe(operation: dict[str, Any], route: PspRoute) -> None:
         if media.get("schema", _FRAMEWORKS_SCHEMA) == _FRAMEWORKS_SCHEMA and "examples" in media:
             media["schema"] = {"$ref": "#/components/schemas/Problem"}
             response["description"] = response["description"].removeprefix("Validation Error · ")
+    _describe_headers(operation, route)
     roles = ", ".join(role.value for role in route.access.roles)
     operation["x-roles"] = [role.value for role in route.access.roles]
     if route.access.needs is not Needs.NOTHING:
@@ -204,6 +237,32 @@ def _describe(operation: dict[str, Any], route: PspRoute) -> None:
     if route.access.scope is not None:
         operation["x-scope"] = route.access.scope.value
         operation["description"] += f" Scope of an API key: `{route.access.scope}`."
+
+
+def _describe_headers(operation: dict[str, Any], route: PspRoute) -> None:
+    responses = operation["responses"]
+    for status, response in responses.items():
+        own = response.get("headers", {})
+        response["headers"] = {**own, **_HEADERS_OF_STATUS.get(status, {}), "X-Request-ID": _REQUEST_ID}
+    if route.shows_a_secret:
+        responses[_success(route)]["headers"]["Cache-Control"] = _NO_STORE
+    if IDEMPOTENCY_KEY_HEADER in operation.get("parameters", ()):
+        responses[_success(route)]["headers"]["Idempotent-Replayed"] = _REPLAYED
+
+
+def _success(route: PspRoute) -> str:
+    return str(route.status_code or 200)
+
+
+def _schema_in_an_address(parameter: dict[str, Any]) -> dict[str, Any]:
+    """What a parameter can be: text in a path has an end, and no address or header can say null."""
+    schema: dict[str, Any] = parameter["schema"]
+    if parameter["in"] == "path":
+        return {**schema, **_PATH_PARAMETERS.get(parameter["name"], _ID)}
+    given = [one for one in schema.get("anyOf", ()) if one != {"type": "null"}]
+    if len(given) != 1:
+        return schema
+    return {**{name: value for name, value in schema.items() if name != "anyOf"}, **given[0]}
 
 
 def _common_errors(route: PspRoute, *, has_body: bool) -> list[type[PspError]]:

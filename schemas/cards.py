@@ -3,8 +3,16 @@
 from datetime import datetime
 from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
-from pydantic.config import JsonDict
+from pydantic import (
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
+from pydantic.config import JsonDict, JsonValue
 from pydantic_core import PydanticKnownError
 
 from core import clock
@@ -28,7 +36,17 @@ def _typed_integer(value: object) -> object:
     return value
 
 
-TypedInteger = Annotated[int, BeforeValidator(_typed_integer)]
+def _typed(digits: str, *ranges: tuple[int, int]) -> JsonDict:
+    """The JSON Schema of an integer in one of these ranges, or of its digits, which match the pattern."""
+    numbers: list[JsonValue] = [{"type": "integer", "minimum": first, "maximum": last} for first, last in ranges]
+    return {"anyOf": [*numbers, {"type": "string", "pattern": digits}]}
+
+
+_TypedInteger = Annotated[int, BeforeValidator(_typed_integer)]
+ExpiryMonth = Annotated[
+    _TypedInteger, Field(ge=1, le=12), WithJsonSchema(_typed("^(0{0,3}[1-9]|0{0,2}1[0-2])$", (1, 12)))
+]
+ExpiryYear = Annotated[_TypedInteger, WithJsonSchema(_typed("^(0{0,2}[0-9]{1,2}|20[0-9]{2})$", (0, 99), (2000, 2099)))]
 
 
 class CardInput(RequestModel):
@@ -37,11 +55,20 @@ class CardInput(RequestModel):
     model_config = ConfigDict(json_schema_extra=example(TYPED_CARD), hide_input_in_errors=True)
 
     number: str = Field(
-        max_length=40, repr=False, description="Spaces and dashes are accepted", examples=["4242 4242 4242 4242"]
+        max_length=40,
+        repr=False,
+        description="Spaces and dashes are accepted",
+        examples=["4242 4242 4242 4242"],
+        json_schema_extra={"format": "card-number", "pattern": "^[ -]*[0-9](?:[ -]*[0-9]){11,18}[ -]*$"},
     )
-    exp_month: TypedInteger = Field(ge=1, le=12, examples=[12])
-    exp_year: TypedInteger = Field(description="Two or four digits", examples=[2030])
-    cvc: str = Field(repr=False, description="Three digits, four for American Express", examples=["123"])
+    exp_month: ExpiryMonth = Field(examples=[12])
+    exp_year: ExpiryYear = Field(description="Two or four digits", examples=[2030])
+    cvc: str = Field(
+        repr=False,
+        description="Three digits, four for American Express",
+        examples=["123"],
+        json_schema_extra={"pattern": "^[0-9]{3,4}$"},
+    )
     holder_name: str | None = Field(None, min_length=1, max_length=200, examples=["Grace Hopper"])
 
     @field_validator("number")

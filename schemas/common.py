@@ -155,13 +155,19 @@ NOT_BLANK = r"\S"
 
 CurrencyCode = Annotated[
     str,
-    Field(min_length=3, max_length=3, examples=["USD"], description="ISO 4217 code; lower case is accepted"),
+    Field(
+        min_length=3,
+        max_length=3,
+        examples=["USD"],
+        description="ISO 4217 code; lower case is accepted",
+        json_schema_extra={"format": "currency", "pattern": "^[A-Za-z]{3}$"},
+    ),
     AfterValidator(_currency),
 ]
 AmountMajor = Annotated[
     Decimal,
     BeforeValidator(_number),
-    WithJsonSchema({"type": "number", "exclusiveMinimum": 0, "examples": [100.5]}),
+    WithJsonSchema({"type": "number", "exclusiveMinimum": 0, "maximum": MAX_AMOUNT_MINOR, "examples": [100.5]}),
     Field(description="In major units, with no more decimals than the currency has"),
 ]
 PositiveAmount = Annotated[AmountMajor, AfterValidator(_positive)]

@@ -18,6 +18,7 @@ Phone = Annotated[
         min_length=1,
         max_length=50,
         examples=["020 7946 0018"],
+        json_schema_extra={"format": "phone"},
         description="A possible number: with + and its country's code, or as it is dialled within `country`",
     ),
 ]
@@ -27,6 +28,7 @@ Country = Annotated[
         min_length=1,
         max_length=100,
         examples=["GB"],
+        json_schema_extra={"format": "country"},
         description="ISO 3166-1 alpha-2 or alpha-3 code, or English name; stored as alpha-2",
     ),
     AfterValidator(countries.alpha2),

@@ -266,3 +266,33 @@ def test_the_authorize_button_logs_in(psp: Psp) -> None:
     assert answer.json()["token_type"] == "bearer"
     opened = psp.get("/protected", headers={"Authorization": f"Bearer {token}"})
     assert opened.json()["userId"] == account.id
+
+
+def test_a_link_leads_from_what_is_answered_to_an_operation_that_takes_it() -> None:
+    operations = {one["operationId"]: one for item in DOCUMENT["paths"].values() for one in item.values()}
+    links = [
+        (response, link)
+        for operation in operations.values()
+        for response in operation["responses"].values()
+        for link in response.get("links", {}).values()
+    ]
+
+    assert {"get_payment", "create_refund", "login", "delete_resource"} <= {link["operationId"] for _, link in links}
+    for response, link in links:
+        target = operations[link["operationId"]]
+        in_path = {one["name"] for one in target.get("parameters", ()) if one["in"] == "path"}
+        assert link.get("parameters", {}).keys() == (in_path if "requestBody" not in link else set())
+        answer = resolved(response["content"]["application/json"]["schema"])["properties"]
+        for value in [*link.get("parameters", {}).values(), *link.get("requestBody", {}).values()]:
+            if str(value).startswith("$response.body#/"):
+                assert value.removeprefix("$response.body#/").split("/")[0] in answer, link
+
+
+def test_every_answer_has_the_headers_of_its_status() -> None:
+    for route in ROUTES:
+        for status, response in operation(route)["responses"].items():
+            headers = response["headers"]
+            assert headers["X-Request-ID"]["required"]
+            assert ("Retry-After" in headers) is (status in ("429", "503"))
+            assert ("WWW-Authenticate" in headers) is (status == "401")
+            assert ("Cache-Control" in headers) is (route.shows_a_secret and status < "300")

@@ -1,0 +1,85 @@
+"""The OpenAPI document is what the server does: requests drawn from it by schemathesis, with every kind of credential.
+
+No answer is a 5xx, has a status, content type or header that the document does not name, or a body outside its schema;
+what the document allows is accepted, and what it does not allow is refused. PROOF_SEED repeats what was drawn.
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pymongo
+import pytest
+from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis.errors import Unsatisfiable
+from schemathesis import APIOperation, Case, GenerationMode
+
+import main  # noqa: TID251 - which operations there are
+from tests.fuzzing import CALLERS, ENDS_ITS_CALLER, Fuzzed, fuzzed_server
+from tests.scale import SEED
+
+pytestmark = pytest.mark.long
+
+OPERATIONS = [
+    (method.upper(), path) for path, operations in main.app.openapi()["paths"].items() for method in operations
+]
+MODES = (GenerationMode.POSITIVE, GenerationMode.NEGATIVE)
+# Of each mode: 112 in all. The two that open most are let in everywhere, the others mostly show who is not.
+EXAMPLES: Mapping[str, int] = {**dict.fromkeys(CALLERS, 4), "system_admin": 16, "API key and token": 16}
+
+
+@pytest.fixture(scope="module")
+def fuzzed(
+    mongo: pymongo.MongoClient[dict[str, Any]], data_dir: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Fuzzed]:
+    with fuzzed_server(tmp_path_factory.mktemp("fuzz") / "server.log", mongo, data_dir, "fuzz") as fuzzed:
+        yield fuzzed
+
+
+@pytest.mark.parametrize(("method", "path"), OPERATIONS)
+def test_an_operation_answers_as_the_document_says(fuzzed: Fuzzed, method: str, path: str) -> None:
+    for caller, examples in EXAMPLES.items():
+        for mode in MODES:
+            fuzz(fuzzed, fuzzed.schema[path][method], caller, mode, examples)
+
+
+def fuzz(fuzzed: Fuzzed, operation: APIOperation, caller: str, mode: GenerationMode, examples: int) -> None:
+    headers = CALLERS[caller](fuzzed.psp)
+
+    @seed(f"{SEED} {caller} {mode}")
+    @settings(
+        max_examples=examples,
+        phases=[Phase.generate],  # a shorter example would be asked of a server that has changed meanwhile
+        database=None,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(operation.as_strategy(generation_mode=mode))
+    def ask(case: Case) -> None:
+        nonlocal headers
+        response = fuzzed.send(case, headers)
+        if operation.definition.raw["operationId"] in ENDS_ITS_CALLER and response.status_code == 200:
+            headers = CALLERS[caller](fuzzed.psp)
+
+    try:
+        ask()
+    except Unsatisfiable:
+        # Nothing of such a request can be wrong: it has no parameters, or they may be anything.
+        assert mode is GenerationMode.NEGATIVE
+
+
+@pytest.mark.parametrize("caller", ["system_admin", "API key and token"])
+@pytest.mark.parametrize(("method", "path"), OPERATIONS)
+def test_the_edges_of_an_operation_are_where_the_document_says(
+    fuzzed: Fuzzed, method: str, path: str, caller: str
+) -> None:
+    """Each bound of each field, and one beyond it; each field left out; other methods and media types."""
+    operation = fuzzed.schema[path][method]
+    for case in fuzzed.schema.iter_coverage_cases(
+        operation, generation_modes=list(MODES), generation_config=fuzzed.schema.config.generation
+    ):
+        fuzzed.send(case, CALLERS[caller](fuzzed.psp))
+
+
+def test_every_request_is_counted(fuzzed: Fuzzed, record_property: Any) -> None:
+    record_property("proof", f"{fuzzed.requests} requests to {len(OPERATIONS)} operations as documented")
