@@ -13,6 +13,7 @@ from core.startup import BriefStartErrors, settle_memory
 from routers import (
     admin,
     api_keys,
+    audit,
     bank,
     cards,
     challenge,
@@ -57,6 +58,7 @@ ROUTERS = (
     status,
     bank,
     admin,
+    audit,
     resources,
 )
 

@@ -2,17 +2,15 @@
 
 import re
 from dataclasses import dataclass
-from ipaddress import ip_address
 from typing import Annotated, Any
 
 from fastapi import Depends, Request
 
 from core.errors import InvalidRequest
-from domain.cards import mask_pans
-from routers.request_ids import request_id_of
+from routers.origins import origin_of
 from routers.route import caller_of, psp_of
 from schemas.payments import ChargeFields
-from services.audit import Actor
+from services.audit import Actor, Origin
 from services.caller import Caller
 from services.charging import MAX_WAIT_S
 from services.idempotency import Answer
@@ -53,17 +51,12 @@ async def _caller(request: Request) -> Caller:
     return caller_of(request)
 
 
+async def _origin(request: Request) -> Origin:
+    return origin_of(request)
+
+
 async def _actor(request: Request) -> Actor:
-    # Clients choose request ids; a card number in one is kept no more than anywhere else.
-    return Actor(caller_of(request), mask_pans(request_id_of(request.scope)), _address(request))
-
-
-def _address(request: Request) -> str | None:
-    # Behind a proxy it is what X-Forwarded-For says, and that may be any text.
-    try:
-        return None if request.client is None else str(ip_address(request.client.host))
-    except ValueError:
-        return None
+    return origin_of(request).of(caller_of(request))
 
 
 async def _psp(request: Request) -> Psp:
@@ -112,5 +105,6 @@ PREFER_HEADER = _header(
 IF_NONE_MATCH_HEADER = _header("If-None-Match", "An `ETag` of this object: 304 while nothing has changed since")
 
 ActorDep = Annotated[Actor, Depends(_actor)]
+OriginDep = Annotated[Origin, Depends(_origin)]
 CallerDep = Annotated[Caller, Depends(_caller)]
 PspDep = Annotated[Psp, Depends(_psp)]

@@ -30,9 +30,10 @@ from core.errors import (
     Unavailable,
     UnsupportedMediaType,
 )
+from routers.origins import origin_of
 from routers.roles import LITERAL_PATHS, ROLE_TABLE, Access, Needs
 from schemas.common import Problem
-from services.caller import Caller
+from services.caller import Caller, CallerRefused
 from services.psp import Psp
 
 MAX_BODY_BYTES = 64 * 1024
@@ -105,6 +106,7 @@ class PspRoute(APIRoute):
         access = self.access
         known_parameters = self.dependant.query_params
         shows_a_secret = self.shows_a_secret
+        method, path = self.only_method, self.path
 
         async def guarded(request: Request) -> Response:
             request = JsonRequest(request.scope, request.receive)
@@ -112,16 +114,17 @@ class PspRoute(APIRoute):
                 await read(request)
             except ClientDisconnect:
                 raise Unavailable("The request ended before it was complete.") from None
-            caller = await authenticate(request)
-            if caller is not None:
-                if caller.role not in access.roles:
-                    raise Forbidden(access.refusal_message)
-                if access.scope is not None and access.scope not in caller.scopes:
-                    raise Forbidden(f"Access denied. The API key lacks the scope '{access.scope}'.")
-                request.scope[_CALLER] = caller
-            if not known_parameters and request.scope["query_string"]:
-                _refuse_parameters(request)
-            response = await handle(request)
+            try:
+                caller = await authenticate(request)
+                if caller is not None:
+                    request.scope[_CALLER] = caller
+                    _require(access, caller)
+                if not known_parameters and request.scope["query_string"]:
+                    _refuse_parameters(request)
+                response = await handle(request)
+            except Forbidden as refusal:
+                await _write_down(request, refusal, f"{method} {path}")
+                raise
             if shows_a_secret:
                 response.headers["Cache-Control"] = "no-store"
             return response
@@ -269,7 +272,7 @@ async def _by_both(request: Request) -> Caller | None:
     by_key, by_token = await _by_key(request), await _by_token(request)
     assert by_key is not None and by_token is not None
     if by_key.account_id != by_token.account_id:
-        raise Forbidden("Access denied. API key and token belong to different accounts.")
+        raise CallerRefused("Access denied. API key and token belong to different accounts.", by_token)
     return replace(by_token, api_key_id=by_key.api_key_id, scopes=by_key.scopes)
 
 
@@ -287,6 +290,21 @@ _AUTHENTICATORS: dict[Needs, Callable[[Request], Awaitable[Caller | None]]] = {
     Needs.PAYMENT_KEY: _by_payment_key,
     Needs.EITHER: _by_either,
 }
+
+
+def _require(access: Access, caller: Caller) -> None:
+    if caller.role not in access.roles:
+        raise Forbidden(access.refusal_message)
+    if access.scope is not None and access.scope not in caller.scopes:
+        raise Forbidden(f"Access denied. The API key lacks the scope '{access.scope}'.")
+
+
+async def _write_down(request: Request, refusal: Forbidden, route: str) -> None:
+    """A denial is in the audit log before it is answered."""
+    caller = refusal.caller if isinstance(refusal, CallerRefused) else request.scope.get(_CALLER)
+    named = list(request.path_params.values())
+    if caller is not None:
+        await psp_of(request).audit.record_denial(origin_of(request).of(caller), route, named[-1] if named else None)
 
 
 def _refuse_parameters(request: Request) -> None:

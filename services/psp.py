@@ -71,6 +71,7 @@ class Psp:
     database: Database
     started_at: datetime
     signals: Signals
+    audit: Audit
     accounts: Accounts
     api_keys: ApiKeys
     sessions: Sessions
@@ -135,21 +136,24 @@ async def _put_together(stack: AsyncExitStack, settings: Settings, *, is_worker:
     customers = Customers(database, customer_rows, card_rows, signals, hash_key)
     cards = Cards(database, vault, CardTokenRepository(database), card_rows, customers, hash_key)
     funding = Funding(vault, cards, customers, challenges)
-    changes = PaymentChanges(payment_rows, signals, hash_key)
+    changes = PaymentChanges(database, payment_rows, signals, hash_key)
     refund_rows, endpoint_rows = RefundRepository(database), WebhookEndpointRepository(database)
     return Psp(
         settings=settings,
         database=database,
         started_at=clock.now(),
         signals=signals,
+        audit=audit,
         accounts=Accounts(database, account_rows, api_keys, hasher, throttle, account_secrets, audit),
         api_keys=api_keys,
-        sessions=Sessions(account_rows, SessionRepository(database), hasher, throttle, signer, hash_key),
+        sessions=Sessions(
+            database, account_rows, SessionRepository(database), hasher, throttle, signer, audit, hash_key
+        ),
         charging=Charging(payment_rows, funding, signals, hash_key, settings.processing_delay_seconds),
-        payments=Payments(payment_rows, changes, challenges),
+        payments=Payments(payment_rows, changes, challenges, audit),
         refunds=Refunds(payment_rows, refund_rows, changes),
         cards=cards,
-        payment_keys=PaymentKeys(PaymentKeyRepository(database), account_rows, payment_rows, hash_key),
+        payment_keys=PaymentKeys(database, PaymentKeyRepository(database), account_rows, payment_rows, audit, hash_key),
         customers=customers,
         webhook_endpoints=WebhookEndpoints(
             database, endpoint_rows, delivery_rows, EndpointSecrets(sealer), audit, signals
