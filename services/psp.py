@@ -13,6 +13,7 @@ from core.security import PasswordHasher, TokenSigner
 from repositories import keyring
 from repositories.accounts import AccountRepository
 from repositories.audit import AuditRepository
+from repositories.audit_chain import AuditChainRepository
 from repositories.card_tokens import CardTokenRepository
 from repositories.cards import CardRepository
 from repositories.connection import connected, no_answer
@@ -34,6 +35,7 @@ from repositories.webhook_endpoints import WebhookEndpointRepository
 from services.accounts import Accounts
 from services.api_keys import ApiKeys
 from services.audit import Audit
+from services.audit_chain import AuditChain
 from services.bank import open_bank
 from services.cards import Cards
 from services.challenges import Challenges
@@ -72,6 +74,7 @@ class Psp:
     started_at: datetime
     signals: Signals
     audit: Audit
+    audit_chain: AuditChain
     accounts: Accounts
     api_keys: ApiKeys
     sessions: Sessions
@@ -144,6 +147,7 @@ async def _put_together(stack: AsyncExitStack, settings: Settings, *, is_worker:
         started_at=clock.now(),
         signals=signals,
         audit=audit,
+        audit_chain=AuditChain(database, AuditChainRepository(database), hash_key),
         accounts=Accounts(database, account_rows, api_keys, hasher, throttle, account_secrets, audit),
         api_keys=api_keys,
         sessions=Sessions(

@@ -83,7 +83,7 @@ class Lane:
 
     async def endpoint(self, caller: Caller, url: str) -> str:
         request = WebhookEndpointRequest(url=url, events=["*"])
-        return (await self.psp.webhook_endpoints.create(caller, request)).id
+        return (await self.psp.webhook_endpoints.create(COMMAND_LINE.of(caller), request)).id
 
     async def leave_work(self, caller: Caller, url: str) -> None:
         """A payment with a refund whose events nobody has published, one that is due, and a received webhook."""
