@@ -9,6 +9,7 @@ import typer
 
 from commands import deliveries
 from commands.listen import listen
+from commands.options import Json
 from commands.signatures import sign, verify
 from commands.trigger import trigger
 from core.common_passwords import is_common
@@ -133,6 +134,30 @@ def rotate_keys() -> None:
     typer.echo("Nothing is left under another key: the keys after the first can be removed from ENCRYPTION_KEY.")
 
 
+audit_app = typer.Typer(help="The audit log.", no_args_is_help=True)
+
+
+@audit_app.command("verify")
+def verify_audit(
+    head: Annotated[
+        str | None,
+        typer.Option(metavar="SEQUENCE:HASH", help="A head that an earlier run printed, which must still be in it."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Walk the audit log's hash chain, also while servers write, and say where it does not fit.
+
+    Print the head, and keep it elsewhere: --head shows, later on, whether the end
+    of the log was cut off or made anew. Exit codes: 0 whole, 1 broken, 2 the
+    question cannot be answered.
+    """
+    from commands import audit
+
+    if not audit.tell(_run(audit.verify(_settings(), head)), as_json=as_json):
+        raise typer.Exit(1)
+
+
+app.add_typer(audit_app, name="audit")
 app.command()(listen)
 app.command()(trigger)
 app.add_typer(deliveries.events_app, name="events")

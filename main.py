@@ -15,6 +15,7 @@ from domain.redaction import redact_text
 from routers import (
     admin,
     api_keys,
+    audit,
     bank,
     cards,
     challenge,
@@ -63,6 +64,7 @@ ROUTERS = (
     status,
     bank,
     admin,
+    audit,
     resources,
 )
 

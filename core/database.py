@@ -39,6 +39,7 @@ from pymongo.write_concern import WriteConcern
 __all__ = [
     "ASCENDING",
     "DESCENDING",
+    "DUPLICATE_KEY",
     "BulkWriteError",
     "Collection",
     "CursorType",

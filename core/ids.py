@@ -5,6 +5,7 @@ sort by creation. An id derived from an idempotency key is a hash of the same le
 """
 
 import hashlib
+import re
 import secrets
 import time
 
@@ -12,6 +13,7 @@ _CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz"
 _PAIRS = [first + second for first in _CROCKFORD for second in _CROCKFORD]
 _SHIFTS = range(120, -1, -10)
 ENCODED_LENGTH = 26
+_ID = re.compile(f"[a-z]{{1,8}}_[{_CROCKFORD}]{{{ENCODED_LENGTH}}}")
 
 
 def fresh(prefix: str) -> str:
@@ -26,6 +28,11 @@ def derived(prefix: str, *parts: str) -> str:
     """
     told_apart = "".join([f"{len(part)}:{part}" for part in parts])
     return f"{prefix}_{_encode(hashlib.sha256(told_apart.encode()).digest()[:16])}"
+
+
+def is_id(text: str) -> bool:
+    """Whether a text has the form of an id."""
+    return _ID.fullmatch(text) is not None
 
 
 def _encode(sixteen_bytes: bytes) -> str:

@@ -26,10 +26,10 @@ class AccountRepository:
         self._identities = Coalescer(self._read_identities)
         self._by_key = Coalescer(self._read_by_key)
 
-    async def insert(self, account: Account) -> None:
+    async def insert(self, account: Account, session: Session) -> None:
         """Raises EmailInUse."""
         try:
-            await self._users.insert_one(_to_document(account))
+            await self._users.insert_one(_to_document(account), session=session)
         except DuplicateKey:
             raise EmailInUse from None
 
@@ -112,9 +112,7 @@ class AccountRepository:
     async def has_system_admin(self) -> bool:
         return await self._users.find_one({"role": Role.SYSTEM_ADMIN.value, "deleted": False}, {"_id": 1}) is not None
 
-    async def set_role(
-        self, account_id: str, expected: Role, role: Role, now: datetime, session: Session | None = None
-    ) -> bool:
+    async def set_role(self, account_id: str, expected: Role, role: Role, now: datetime, session: Session) -> bool:
         """Change a role on condition that it is still the expected one. False where it is not."""
         result = await self._users.update_one(
             {"_id": account_id, "deleted": False, "role": expected.value},
@@ -133,7 +131,7 @@ class AccountRepository:
         )
         return bool(result.matched_count)
 
-    async def delete(self, account_id: str, expected: Role, now: datetime, session: Session | None = None) -> bool:
+    async def delete(self, account_id: str, expected: Role, now: datetime, session: Session) -> bool:
         """Delete on condition that the role is still the expected one. Its keys and tokens stop with this write."""
         result = await self._users.update_one(
             {"_id": account_id, "deleted": False, "role": expected.value},

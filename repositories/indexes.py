@@ -16,6 +16,8 @@ from repositories.webhook_endpoints import LIVE
 _CREATED = (("created_at", ASCENDING), ("_id", ASCENDING))
 _OF_REQUESTS = ("status", "method", "route")
 _AMOUNT = (("amount_comparable", ASCENDING), ("_id", ASCENDING))
+_HAPPENED = (("at", ASCENDING), ("_id", ASCENDING))
+_DONE = (("action", ASCENDING), ("outcome", ASCENDING))
 
 
 def _list_index(name: str, *keys: str, sort: tuple[tuple[str, int], ...]) -> IndexModel:
@@ -180,7 +182,18 @@ INDEXES: dict[str, list[IndexModel]] = {
         IndexModel([("owner_id", ASCENDING), *_CREATED, *((key, ASCENDING) for key in _OF_REQUESTS)], name="by_time"),
         IndexModel([("owner_id", ASCENDING), ("request_id", ASCENDING), *_CREATED], name="by_request_id"),
     ],
-    "audit": [],
+    "audit": [
+        IndexModel(_HAPPENED, name="by_time"),
+        # Each serves its own filter with any action and any outcome: see `_conditions` in repositories/audit.py.
+        IndexModel([*_DONE, *_HAPPENED], name="by_action"),
+        IndexModel([("account_id", ASCENDING), *_DONE, *_HAPPENED], name="by_account"),
+        # The account is judged in the index.
+        IndexModel([("target_id", ASCENDING), *_DONE, *_HAPPENED, ("account_id", ASCENDING)], name="by_target"),
+        IndexModel([("linked", ASCENDING), *_HAPPENED], name="unlinked", partialFilterExpression={"linked": False}),
+        # No two rows have the same place in the chain, whoever links them.
+        IndexModel("sequence", name="chain", unique=True, partialFilterExpression={"sequence": {"$exists": True}}),
+    ],
+    "audit_head": [],
     "keyring": [],
     "guards": [],
 }

@@ -109,7 +109,7 @@ def _after(mark: str, sort: Sort, cursor: str) -> Document:
     if marked != mark:
         raise CursorInvalid("The cursor belongs to another list, or to other filters or another order of this one")
     value: Any = number
-    if sort.field.endswith("_at"):
+    if sort.field.rpartition("_")[2] == "at":
         try:
             value = _EPOCH + timedelta(milliseconds=number)
         except OverflowError:

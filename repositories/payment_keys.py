@@ -1,7 +1,7 @@
 """Payment keys, found by their id and a keyed hash."""
 
 from core.coalesce import Coalescer
-from core.database import Database, Document
+from core.database import Database, Document, Session
 from domain.payment_keys import PaymentKey
 from repositories.pages import Page, Sort, read_page
 
@@ -11,7 +11,7 @@ class PaymentKeyRepository:
         self._keys = database["payment_keys"]
         self._by_id = Coalescer(self._read_batch)
 
-    async def insert(self, key: PaymentKey) -> None:
+    async def insert(self, key: PaymentKey, session: Session) -> None:
         await self._keys.insert_one(
             {
                 "_id": key.id,
@@ -23,7 +23,8 @@ class PaymentKeyRepository:
                 "amount_minor": key.amount_minor,
                 "currency": key.currency,
                 "revoked": False,
-            }
+            },
+            session=session,
         )
 
     async def get(self, key_id: str) -> PaymentKey | None:
@@ -37,10 +38,12 @@ class PaymentKeyRepository:
             self._keys, {"owner_id": owner_id}, newest_first, limit=limit, cursor=cursor, build=_from_document
         )
 
-    async def revoke(self, owner_id: str, key_id: str) -> bool:
-        """False where the account has no such key."""
-        result = await self._keys.update_one({"_id": key_id, "owner_id": owner_id}, {"$set": {"revoked": True}})
-        return bool(result.matched_count)
+    async def revoke(self, owner_id: str, key_id: str, session: Session) -> bool | None:
+        """False where it was revoked already, None where the account has no such key."""
+        result = await self._keys.update_one(
+            {"_id": key_id, "owner_id": owner_id}, {"$set": {"revoked": True}}, session=session
+        )
+        return bool(result.modified_count) if result.matched_count else None
 
     async def _read_batch(self, key_ids: list[str]) -> list[PaymentKey | None]:
         rows = await self._keys.find({"_id": {"$in": list(set(key_ids))}}).to_list(None)

@@ -16,6 +16,7 @@ from core.database import (
     Document,
     DuplicateKey,
     Pipeline,
+    Session,
     UpdateOne,
     insert_each,
 )
@@ -143,9 +144,9 @@ class PaymentRepository:
         """The owner's payment, unless it is deleted."""
         return await self._find({"_id": payment_id, "owner_id": owner_id, "deleted": False})
 
-    async def get_of_anyone(self, payment_id: str) -> Payment | None:
+    async def get_of_anyone(self, payment_id: str, session: Session | None = None) -> Payment | None:
         """Whoever's payment, unless it is deleted: for those who may act on every account's."""
-        return await self._find({"_id": payment_id, "deleted": False})
+        return await self._find({"_id": payment_id, "deleted": False}, session)
 
     async def of_refund(self, owner_id: str, refund_id: str) -> Payment | None:
         """The payment that has this refund, hidden or not."""
@@ -157,7 +158,7 @@ class PaymentRepository:
         row = await self._payments.find_one(used, {"payment_key_use": 1}, sort=[("payment_key_use", -1)])
         return int(row["payment_key_use"]) if row else 0
 
-    async def save(self, write: Write) -> bool:
+    async def save(self, write: Write, session: Session | None = None) -> bool:
         """Write a change on condition that nobody else changed the payment since it was read.
 
         Raises ClaimTaken where the change carries an idempotency claim that exists.
@@ -167,7 +168,7 @@ class PaymentRepository:
             # The worker that has it may have asked the bank already, and writes the state together with the answer.
             condition["lease_token"] = None
         try:
-            result = await self._payments.update_one(condition, update)
+            result = await self._payments.update_one(condition, update, session=session)
         except DuplicateKey:
             raise ClaimTaken from None
         return bool(result.matched_count)
@@ -264,8 +265,8 @@ class PaymentRepository:
         made: Document = {"deleted": False, "created_at": {"$gte": since, "$lt": before}}
         return await self._payments.count_documents(made, limit=limit, hint="all_by_time")
 
-    async def _find(self, conditions: Document) -> Payment | None:
-        document = await self._payments.find_one(conditions, _PAYMENT_FIELDS)
+    async def _find(self, conditions: Document, session: Session | None = None) -> Payment | None:
+        document = await self._payments.find_one(conditions, _PAYMENT_FIELDS, session=session)
         return from_document(document) if document else None
 
     async def _insert_batch(self, documents: list[Document]) -> list[bool | Exception]:

@@ -6,7 +6,7 @@ after which a row counts no more sets its place free.
 
 import random
 
-from core.database import ASCENDING, Collection, Document, DuplicateKey, IndexModel
+from core.database import ASCENDING, Collection, Document, DuplicateKey, IndexModel, Session
 
 
 class NoPlaceLeft(Exception):
@@ -24,15 +24,21 @@ def place_index(counting: Document) -> IndexModel:
 
 
 async def insert_in_place(
-    collection: Collection, document: Document, counting: Document, *, most: int, index: str
+    collection: Collection,
+    document: Document,
+    counting: Document,
+    *,
+    most: int,
+    index: str,
+    session: Session | None = None,
 ) -> None:
     """Insert a row that counts as one of at most so many of its account's, which are found by the index named.
 
     Raises NoPlaceLeft, and DuplicateKey where its id is taken.
     """
     while True:
-        counted = collection.find({"owner_id": document["owner_id"], **counting}, {"place": 1}, hint=index)
-        rows = await counted.to_list(None)
+        wanted = {"owner_id": document["owner_id"], **counting}
+        rows = await collection.find(wanted, {"place": 1}, hint=index, session=session).to_list(None)
         taken = {row["place"] for row in rows if "place" in row}
         # Rows of an older version have no place, and count all the same.
         free = set(range(most - (len(rows) - len(taken)))) - taken
@@ -40,7 +46,7 @@ async def insert_in_place(
             raise NoPlaceLeft
         place = random.choice(list(free))  # noqa: S311 - spreads rivals, guards nothing
         try:
-            await collection.insert_one({**document, "place": place})
+            await collection.insert_one({**document, "place": place}, session=session)
         except DuplicateKey as error:
             if "place" not in (error.details or {}).get("keyPattern", {}):
                 raise

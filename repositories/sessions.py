@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from core.coalesce import Coalescer
-from core.database import Database, Document
+from core.database import Database, Document, Session
 from repositories.pages import Page, Sort, read_page
 
 _NEWEST_FIRST = Sort("created_at", descending=True)
@@ -66,18 +66,16 @@ class SessionRepository:
         )
         return bool(result.matched_count)
 
-    async def end(self, session_id: str) -> None:
-        await self._sessions.update_one({"_id": session_id}, {"$set": {"ended": True}})
-
-    async def end_of(self, owner_id: str, session_id: str) -> bool:
+    async def end(self, owner_id: str, session_id: str, session: Session) -> bool:
         """End one of an account's. False where it has no such session that has not ended."""
         result = await self._sessions.update_one(
-            {"_id": session_id, "owner_id": owner_id, "ended": False}, {"$set": {"ended": True}}
+            {"_id": session_id, "owner_id": owner_id, "ended": False}, {"$set": {"ended": True}}, session=session
         )
         return bool(result.matched_count)
 
-    async def end_all(self, owner_id: str) -> None:
-        await self._sessions.update_many({"owner_id": owner_id, "ended": False}, {"$set": {"ended": True}})
+    async def end_all(self, owner_id: str, session: Session) -> None:
+        living = {"owner_id": owner_id, "ended": False}
+        await self._sessions.update_many(living, {"$set": {"ended": True}}, session=session)
 
     async def _read(self, session_ids: list[str]) -> list[SessionRecord | None]:
         rows = await self._sessions.find({"_id": {"$in": list(set(session_ids))}}).to_list(None)

@@ -21,10 +21,10 @@ class WebhookEndpointRepository:
         self._endpoints = database["webhook_endpoints"]
         self.outbox = Outbox(self._endpoints)
 
-    async def insert(self, endpoint: WebhookEndpoint, *, most: int) -> None:
+    async def insert(self, endpoint: WebhookEndpoint, session: Session | None = None, *, most: int) -> None:
         """Insert as one of at most so many of an account's. Raises NoPlaceLeft."""
         document = {**_to_document(endpoint), **LIVE, "outbox": []}
-        await insert_in_place(self._endpoints, document, LIVE, most=most, index="by_time")
+        await insert_in_place(self._endpoints, document, LIVE, most=most, index="by_time", session=session)
 
     async def get(self, owner_id: str, endpoint_id: str, session: Session | None = None) -> WebhookEndpoint | None:
         """The owner's endpoint, unless deleted."""
@@ -66,11 +66,12 @@ class WebhookEndpointRepository:
         result = await self._endpoints.update_one(unchanged, update, session=session)
         return bool(result.matched_count)
 
-    async def delete(self, owner_id: str, endpoint_id: str, now: datetime) -> bool:
+    async def delete(self, owner_id: str, endpoint_id: str, now: datetime, session: Session) -> bool:
         """Hide an endpoint and forget its secrets. False where the account has no such endpoint."""
         result = await self._endpoints.update_one(
             {"_id": endpoint_id, "owner_id": owner_id, "deleted": False},
             {"$set": {"deleted": True, "updated_at": now}, "$unset": {"sealed_secrets": ""}, "$inc": {"version": 1}},
+            session=session,
         )
         return bool(result.matched_count)
 

@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 
 from core.errors import NotFound
-from routers.dependencies import CallerDep, PspDep
+from routers.dependencies import ActorDep, CallerDep, PspDep
 from routers.payments import NOTHING_MATCHES, page_response
 from routers.roles import API
 from routers.route import PspRoute, documented
@@ -22,6 +22,6 @@ async def dashboard(psp: PspDep, caller: CallerDep) -> Dashboard:
 
 
 @router.get("/payments", response_model=PaymentPage, responses=documented(NotFound))
-async def all_payments(psp: PspDep, caller: CallerDep, query: Annotated[AdminPaymentQuery, Query()]) -> Response:
+async def all_payments(psp: PspDep, actor: ActorDep, query: Annotated[AdminPaymentQuery, Query()]) -> Response:
     """Every account's payments, with the filters of `/payments/query` and `ownerId`."""
-    return page_response(caller, await psp.payments.page_of_everyone(query), NOTHING_MATCHES)
+    return page_response(actor.caller, await psp.payments.page_of_everyone(actor, query), NOTHING_MATCHES)

@@ -7,12 +7,11 @@ from typing import Annotated, Any
 from fastapi import Depends, Request
 
 from core.errors import InvalidRequest
-from domain.redaction import redact_text
-from routers.forwarded import client_address
-from routers.request_ids import request_id_of
-from routers.route import caller_of, psp_of
+from routers.credentials import psp_of
+from routers.origins import origin_of
+from routers.route import caller_of
 from schemas.payments import ChargeFields
-from services.audit import Actor
+from services.audit import Actor, Origin
 from services.caller import Caller
 from services.charging import MAX_WAIT_S
 from services.idempotency import Answer
@@ -53,9 +52,12 @@ async def _caller(request: Request) -> Caller:
     return caller_of(request)
 
 
+async def _origin(request: Request) -> Origin:
+    return origin_of(request)
+
+
 async def _actor(request: Request) -> Actor:
-    # Clients choose request ids; a secret in one is kept no more than anywhere else.
-    return Actor(caller_of(request), redact_text(request_id_of(request.scope)), client_address(request))
+    return origin_of(request).of(caller_of(request))
 
 
 async def _psp(request: Request) -> Psp:
@@ -111,5 +113,6 @@ PREFER_HEADER = _header(
 IF_NONE_MATCH_HEADER = _header("If-None-Match", "An `ETag` of this object: 304 while nothing has changed since")
 
 ActorDep = Annotated[Actor, Depends(_actor)]
+OriginDep = Annotated[Origin, Depends(_origin)]
 CallerDep = Annotated[Caller, Depends(_caller)]
 PspDep = Annotated[Psp, Depends(_psp)]

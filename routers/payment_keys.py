@@ -6,7 +6,7 @@ from fastapi import APIRouter, Query, Request, Response
 
 from core.errors import NotFound
 from routers.conditional import conditional, documented_conditional
-from routers.dependencies import CallerDep, PspDep
+from routers.dependencies import ActorDep, CallerDep, PspDep
 from routers.roles import API
 from routers.route import PspRoute, documented
 from schemas.common import Message
@@ -16,10 +16,10 @@ router = APIRouter(prefix=f"{API}/payment-keys", route_class=PspRoute, tags=["Pa
 
 
 @router.post("", status_code=201)
-async def create_payment_key(psp: PspDep, caller: CallerDep, body: PaymentKeyRequest) -> PaymentKeyMade:
+async def create_payment_key(psp: PspDep, actor: ActorDep, body: PaymentKeyRequest) -> PaymentKeyMade:
     """Make a publishable key that opens charges and nothing else, sent as `X-Payment-Key` in place of `X-API-Key`. It
     is shown in this answer and never again."""
-    return await psp.payment_keys.make(caller, body)
+    return await psp.payment_keys.make(actor, body)
 
 
 @router.get("")
@@ -38,7 +38,7 @@ async def get_payment_key(psp: PspDep, caller: CallerDep, payment_key_id: str, r
 
 
 @router.delete("/{payment_key_id}", responses=documented(NotFound))
-async def revoke_payment_key(psp: PspDep, caller: CallerDep, payment_key_id: str) -> Message:
+async def revoke_payment_key(psp: PspDep, actor: ActorDep, payment_key_id: str) -> Message:
     """Revoke a payment key at once. Payments made with it go on."""
-    await psp.payment_keys.revoke(caller, payment_key_id)
+    await psp.payment_keys.revoke(actor, payment_key_id)
     return Message(message=f"Payment key '{payment_key_id}' revoked successfully.")

@@ -8,7 +8,6 @@ first, thing.
 import inspect
 import re
 from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import replace
 from email.message import Message
 from typing import Any
 
@@ -26,17 +25,16 @@ from core.errors import (
     Forbidden,
     InvalidRequest,
     PspError,
-    TokenMalformed,
-    TokenMissing,
     Unavailable,
     UnsupportedMediaType,
 )
-from routers.forwarded import client_address
+from routers.credentials import AUTHENTICATORS, psp_of
+from routers.origins import origin_of
 from routers.rate_limits import UNAUTHENTICATED, count, policy_of
-from routers.roles import LITERAL_PATHS, ROLE_TABLE, Access, Needs
+from routers.roles import LITERAL_PATHS, ROLE_TABLE, Access
 from schemas.common import Problem
-from services.caller import Caller
-from services.psp import Psp
+from services.caller import Caller, CallerRefused
+from services.rate_limits import RateLimits
 
 MAX_BODY_BYTES = 64 * 1024
 _JSON_TYPE = re.compile(r"application/(?:[^/]+\+)?json")
@@ -105,32 +103,29 @@ class PspRoute(APIRoute):
         handle = super().get_route_handler()
         if read is _read_json:
             handle = self._directly(handle)
-        authenticate = _AUTHENTICATORS[self.access.needs]
+        authenticate = AUTHENTICATORS[self.access.needs]
         access = self.access
         policy = policy_of(self.only_method, self.path)
         known_parameters = self.dependant.query_params
         shows_a_secret = self.shows_a_secret
+        method, path = self.only_method, self.path
 
         async def guarded(request: Request) -> Response:
             request = JsonRequest(request.scope, request.receive)
             limits = psp_of(request).rate_limits if policy is not None else None
             try:
-                await read(request)
-                caller = await authenticate(request)
-            except ClientDisconnect:
-                raise Unavailable("The request ended before it was complete.") from None
-            except PspError:
-                if limits is not None:
-                    await count(limits, UNAUTHENTICATED, request, None)
+                caller = await _identify(request, read, authenticate, limits)
+                request.scope[_CALLER] = caller
+                if limits is not None and policy is not None:
+                    await count(limits, policy, request, caller)
+                if caller is not None:
+                    _refuse_without_access(access, caller)
+                if not known_parameters and request.scope["query_string"]:
+                    _refuse_parameters(request)
+                response = await handle(request)
+            except Forbidden as refusal:
+                await _write_down(request, refusal, f"{method} {path}")
                 raise
-            request.scope[_CALLER] = caller
-            if limits is not None and policy is not None:
-                await count(limits, policy, request, caller)
-            if caller is not None:
-                _refuse_without_access(access, caller)
-            if not known_parameters and request.scope["query_string"]:
-                _refuse_parameters(request)
-            response = await handle(request)
             if shows_a_secret:
                 response.headers["Cache-Control"] = "no-store"
             return response
@@ -218,12 +213,6 @@ def body_in(scope: Scope) -> bytes:
     return body
 
 
-def psp_of(request: Request) -> Psp:
-    """The product that this application serves."""
-    psp: Psp = request.app.state.psp
-    return psp
-
-
 def _refuse_without_access(access: Access, caller: Caller) -> None:
     if caller.role not in access.roles:
         raise Forbidden(access.refusal_message)
@@ -269,54 +258,30 @@ def _media_type(request: Request) -> str | None:
     return message.get_content_type()
 
 
-async def _nobody(request: Request) -> Caller | None:
-    return None
+async def _identify(
+    request: JsonRequest,
+    read: Callable[[JsonRequest], Awaitable[None]],
+    authenticate: Callable[[Request], Awaitable[Caller | None]],
+    limits: RateLimits | None,
+) -> Caller | None:
+    """Who calls. What cannot be read, or shows no good credentials, counts against its address."""
+    try:
+        await read(request)
+        return await authenticate(request)
+    except ClientDisconnect:
+        raise Unavailable("The request ended before it was complete.") from None
+    except PspError:
+        if limits is not None:
+            await count(limits, UNAUTHENTICATED, request, None)
+        raise
 
 
-async def _by_token(request: Request) -> Caller | None:
-    sent = request.headers.getlist("authorization")
-    if not sent:
-        raise TokenMissing
-    if len(sent) > 1:
-        # A proxy before us may have looked at the other one.
-        raise TokenMalformed
-    scheme, _, token = sent[0].partition(" ")
-    if scheme.lower() != "bearer" or not token.strip() or " " in token.strip():
-        raise TokenMalformed
-    return await psp_of(request).sessions.authenticate(token.strip())
-
-
-async def _by_key(request: Request) -> Caller | None:
-    return await psp_of(request).api_keys.authenticate(request.headers.get("x-api-key"), client_address(request))
-
-
-async def _by_payment_key(request: Request) -> Caller | None:
-    key = request.headers.get("x-payment-key")
-    return await (_by_key(request) if key is None else psp_of(request).payment_keys.authenticate(key))
-
-
-async def _by_both(request: Request) -> Caller | None:
-    by_key, by_token = await _by_key(request), await _by_token(request)
-    assert by_key is not None and by_token is not None
-    if by_key.account_id != by_token.account_id:
-        raise Forbidden("Access denied. API key and token belong to different accounts.")
-    return replace(by_token, api_key_id=by_key.api_key_id, scopes=by_key.scopes)
-
-
-async def _by_either(request: Request) -> Caller | None:
-    if "authorization" not in request.headers:
-        return await _by_key(request)
-    return await (_by_both(request) if "x-api-key" in request.headers else _by_token(request))
-
-
-_AUTHENTICATORS: dict[Needs, Callable[[Request], Awaitable[Caller | None]]] = {
-    Needs.NOTHING: _nobody,
-    Needs.TOKEN: _by_token,
-    Needs.API_KEY: _by_key,
-    Needs.BOTH: _by_both,
-    Needs.PAYMENT_KEY: _by_payment_key,
-    Needs.EITHER: _by_either,
-}
+async def _write_down(request: Request, refusal: Forbidden, route: str) -> None:
+    """A denial is in the audit log before it is answered."""
+    caller = refusal.caller if isinstance(refusal, CallerRefused) else request.scope.get(_CALLER)
+    named = list(request.path_params.values())
+    if caller is not None:
+        await psp_of(request).audit.record_denial(origin_of(request).of(caller), route, named[-1] if named else None)
 
 
 def _refuse_parameters(request: Request) -> None:

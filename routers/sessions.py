@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from core.errors import NotFound
-from routers.dependencies import CallerDep, PspDep
+from routers.dependencies import ActorDep, CallerDep, PspDep
 from routers.roles import API
 from routers.route import PspRoute, documented
 from schemas.common import Message
@@ -21,14 +21,14 @@ async def list_sessions(psp: PspDep, caller: CallerDep, query: Annotated[Session
 
 
 @router.delete("")
-async def end_all_sessions(psp: PspDep, caller: CallerDep) -> Message:
+async def end_all_sessions(psp: PspDep, actor: ActorDep) -> Message:
     """End all of one's own sessions, the one that asks among them. Their tokens stop working at once."""
-    await psp.sessions.end_all(caller)
+    await psp.sessions.end_all(actor)
     return Message(message="All sessions ended successfully.")
 
 
 @router.delete("/{session_id}", responses=documented(NotFound))
-async def end_session(psp: PspDep, caller: CallerDep, session_id: str) -> Message:
+async def end_session(psp: PspDep, actor: ActorDep, session_id: str) -> Message:
     """End one of one's own sessions. Its tokens stop working at once."""
-    await psp.sessions.end(caller, session_id)
+    await psp.sessions.end(actor, session_id)
     return Message(message=f"Session '{session_id}' ended successfully.")

@@ -18,8 +18,7 @@ from core.errors import (
 )
 from domain.roles import Role
 from routers.conditional import conditional, documented_conditional
-from routers.dependencies import ActorDep, CallerDep, PspDep
-from routers.forwarded import client_address
+from routers.dependencies import ActorDep, CallerDep, OriginDep, PspDep
 from routers.roles import API
 from routers.route import PspRoute, documented
 from schemas.common import EmptyBody, Message
@@ -45,33 +44,33 @@ router = APIRouter(prefix=API, route_class=PspRoute)
 
 
 @router.post("/users/register", status_code=201, tags=["Users"], responses=documented(EmailTaken, Unavailable))
-async def register(psp: PspDep, body: RegisterRequest) -> Registered:
+async def register(psp: PspDep, origin: OriginDep, body: RegisterRequest) -> Registered:
     """Make an account. Its API key and webhook secret are shown in this answer and never again."""
-    return await psp.accounts.register(body)
+    return await psp.accounts.register(body, origin)
 
 
 @router.post("/users/login", tags=["Sessions"], responses=documented(LoginFailed, TooManyAttempts, Unavailable))
-async def login(psp: PspDep, request: Request, body: LoginRequest) -> TokenPair:
+async def login(psp: PspDep, origin: OriginDep, request: Request, body: LoginRequest) -> TokenPair:
     """Open a session: an access token for the Authorization header, and a refresh token for the next one."""
-    return await psp.sessions.log_in(body.email, body.password, **_origin(request))
+    return await psp.sessions.log_in(body.email, body.password, origin, user_agent=request.headers.get("User-Agent"))
 
 
 @router.post("/auth/token", tags=["Sessions"], responses=documented(LoginFailed, TooManyAttempts, Unavailable))
-async def token(psp: PspDep, request: Request, form: Annotated[LoginForm, Form()]) -> TokenPair:
+async def token(psp: PspDep, origin: OriginDep, request: Request, form: Annotated[LoginForm, Form()]) -> TokenPair:
     """The same as an OAuth 2 password form; the Authorize button uses it. `username` is the e-mail address."""
-    return await psp.sessions.log_in(form.username, form.password, **_origin(request))
+    return await psp.sessions.log_in(form.username, form.password, origin, user_agent=request.headers.get("User-Agent"))
 
 
 @router.post("/users/refresh", tags=["Sessions"], responses=documented(TokenInvalid))
-async def refresh(psp: PspDep, body: RefreshRequest) -> TokenPair:
+async def refresh(psp: PspDep, origin: OriginDep, body: RefreshRequest) -> TokenPair:
     """Exchange a refresh token for a new pair. It works once; using one twice ends its whole session."""
-    return await psp.sessions.refresh(body.refresh_token)
+    return await psp.sessions.refresh(body.refresh_token, origin)
 
 
 @router.post("/users/logout", tags=["Sessions"])
-async def logout(psp: PspDep, caller: CallerDep, body: EmptyBody | None = None) -> Message:
+async def logout(psp: PspDep, actor: ActorDep, body: EmptyBody | None = None) -> Message:
     """End the session. Its tokens stop working at once."""
-    await psp.sessions.log_out(caller)
+    await psp.sessions.log_out(actor)
     return Message(message="Logged out successfully.")
 
 
@@ -103,29 +102,25 @@ async def rotate_webhook_secret(
 
 
 @router.get("/users", tags=["Users"])
-async def list_users(psp: PspDep, query: Annotated[UserQuery, Query()]) -> UserPage:
+async def list_users(psp: PspDep, actor: ActorDep, query: Annotated[UserQuery, Query()]) -> UserPage:
     """Every account, newest first."""
-    return await psp.accounts.page(query)
+    return await psp.accounts.page(actor, query)
 
 
 @router.get("/users/{user_id}", response_model=UserOut, tags=["Users"], **documented_conditional(NotFound))
-async def get_user(psp: PspDep, user_id: str, request: Request) -> Response:
+async def get_user(psp: PspDep, actor: ActorDep, user_id: str, request: Request) -> Response:
     """One account."""
-    user = await psp.accounts.get(user_id)
+    user = await psp.accounts.look_up(actor, user_id)
     return conditional(request, user.model_dump_json(by_alias=True).encode())
 
 
 @router.patch("/users/{user_id}/role", tags=["Users"], responses=documented(NotFound, Contention, LastSystemAdmin))
-async def change_role(psp: PspDep, caller: CallerDep, user_id: str, body: RoleChange) -> RoleChanged:
+async def change_role(psp: PspDep, actor: ActorDep, user_id: str, body: RoleChange) -> RoleChanged:
     """Give an account another role. What its tokens and keys open changes with the next request."""
-    return await psp.accounts.change_role(caller, user_id, Role(body.new_role))
+    return await psp.accounts.change_role(actor, user_id, Role(body.new_role))
 
 
 @router.get("/protected", tags=["Users"])
 async def protected(caller: CallerDep) -> Welcome:
     """Whether an access token works."""
     return Welcome(message="Access granted — authenticated user.", user_id=caller.account_id, role=caller.role)
-
-
-def _origin(request: Request) -> dict[str, str | None]:
-    return {"address": client_address(request), "user_agent": request.headers.get("User-Agent")}

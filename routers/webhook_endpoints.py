@@ -26,9 +26,9 @@ router = APIRouter(prefix=f"{API}/webhook-endpoints", route_class=PspRoute, tags
 
 
 @router.post("", status_code=201, responses=documented(TooManyEndpoints))
-async def create_webhook_endpoint(psp: PspDep, caller: CallerDep, body: WebhookEndpointRequest) -> WebhookEndpointMade:
+async def create_webhook_endpoint(psp: PspDep, actor: ActorDep, body: WebhookEndpointRequest) -> WebhookEndpointMade:
     """Have events sent to a URL, signed with the secret of this answer."""
-    return await psp.webhook_endpoints.create(caller, body)
+    return await psp.webhook_endpoints.create(actor, body)
 
 
 @router.get("")
@@ -48,17 +48,17 @@ async def get_webhook_endpoint(psp: PspDep, caller: CallerDep, endpoint_id: str,
 
 @router.patch("/{endpoint_id}", responses=documented(NotFound, Contention))
 async def amend_webhook_endpoint(
-    psp: PspDep, caller: CallerDep, endpoint_id: str, body: WebhookEndpointPatch
+    psp: PspDep, actor: ActorDep, endpoint_id: str, body: WebhookEndpointPatch
 ) -> WebhookEndpointOut:
     """Change an endpoint: what is sent replaces what is there, and null clears it. It applies to what waits already.
     Disabling turns what waits into dead letters."""
-    return await psp.webhook_endpoints.amend(caller, endpoint_id, body)
+    return await psp.webhook_endpoints.amend(actor, endpoint_id, body)
 
 
 @router.delete("/{endpoint_id}", responses=documented(NotFound))
-async def delete_webhook_endpoint(psp: PspDep, caller: CallerDep, endpoint_id: str) -> Message:
+async def delete_webhook_endpoint(psp: PspDep, actor: ActorDep, endpoint_id: str) -> Message:
     """Delete an endpoint with its secret. What waits for it becomes dead letters."""
-    await psp.webhook_endpoints.delete(caller, endpoint_id)
+    await psp.webhook_endpoints.delete(actor, endpoint_id)
     return Message(message=f"Webhook endpoint '{endpoint_id}' deleted successfully.")
 
 

@@ -19,9 +19,9 @@ from core.errors import (
 from core.security import PasswordHasher, new_webhook_secret
 from domain.accounts import Account, SigningAccount, fold_email
 from domain.api_keys import ApiKey
+from domain.audit import Action
 from domain.roles import Role, may_delete
 from repositories.accounts import AccountRepository, EmailInUse
-from repositories.audit import Action
 from repositories.pages import CursorInvalid, Page
 from schemas.users import (
     ApiKeySummary,
@@ -34,7 +34,7 @@ from schemas.users import (
     WebhookSecretRotated,
 )
 from services.api_keys import ApiKeys
-from services.audit import Actor, Audit
+from services.audit import COMMAND_LINE, Actor, Audit, Origin
 from services.caller import Caller
 from services.login_throttle import LoginThrottle
 from services.validation import invalid
@@ -75,7 +75,7 @@ class Accounts:
         self._audit = audit
         self._refuses_common_passwords = refuses_common_passwords
 
-    async def register(self, request: RegisterRequest) -> Registered:
+    async def register(self, request: RegisterRequest, origin: Origin) -> Registered:
         """Make an account with its first API key and its webhook secret, all in one write. Raises EmailTaken, and
         InvalidRequest for a common password where those are refused."""
         self._refuse_common("password", request.password)
@@ -84,7 +84,7 @@ class Accounts:
             raise EmailTaken
         key, key_text = self._api_keys.issue("default", clock.now())
         account, webhook_secret = await self._insert(
-            request.name, request.email, request.password, Role(request.role), (key,)
+            request.name, request.email, request.password, Role(request.role), (key,), origin
         )
         return Registered(
             user_id=account.id,
@@ -97,13 +97,22 @@ class Accounts:
     async def get(self, account_id: str) -> UserOut:
         return _view(await self._find(account_id, f"User '{account_id}' not found."))
 
-    async def page(self, query: UserQuery) -> UserPage:
+    async def look_up(self, actor: Actor, account_id: str) -> UserOut:
+        """Any account, for an admin. That another's was read is in the audit log. Raises NotFound."""
+        found = await self.get(account_id)
+        if account_id != actor.caller.account_id:
+            await self._audit.record(actor, Action.ACCOUNT_READ, account_id)
+        return found
+
+    async def page(self, actor: Actor, query: UserQuery) -> UserPage:
+        """Every account, newest first. That they were read is in the audit log."""
         try:
             page: Page[Account] = await self._accounts.page(
                 role=query.role, email=query.email, limit=query.limit, cursor=query.cursor
             )
         except CursorInvalid as error:
             raise invalid(("query", "cursor"), str(error), query.cursor) from None
+        await self._audit.record(actor, Action.ACCOUNTS_LISTED, None)
         return UserPage(
             users=[_view(account) for account in page.items],
             total_users=page.total,
@@ -162,18 +171,19 @@ class Accounts:
 
         await self._database.in_transaction(change)
 
-    async def change_role(self, caller: Caller, account_id: str, role: Role) -> RoleChanged:
+    async def change_role(self, actor: Actor, account_id: str, role: Role) -> RoleChanged:
         """Give another account a role. Raises NotFound, Forbidden for one's own, LastSystemAdmin."""
-        if account_id == caller.account_id:
+        if account_id == actor.caller.account_id:
             raise Forbidden("Nobody can change their own role.")
         for _ in range(_TRIES):
             account = await self._find(account_id, "User not found.")
-            if account.role is role or await self._set_role(caller, account, role):
+            if account.role is role or await self._set_role(actor, account, role):
                 return RoleChanged(message=f"User role updated to '{role}'", user_id=account_id, role=role)
         raise Contention
 
-    async def delete(self, caller: Caller, account_id: str) -> None:
+    async def delete(self, actor: Actor, account_id: str) -> None:
         """Delete another account: with this write its keys and tokens stop."""
+        caller = actor.caller
         if not caller.is_admin:
             raise Forbidden(_ONLY_ADMINS)
         if account_id == caller.account_id:
@@ -182,7 +192,7 @@ class Accounts:
             account = await self._find(account_id, f"User '{account_id}' not found.")
             if not may_delete(caller.role, account.role):
                 raise Forbidden("Access denied. Only a system_admin can delete an admin or a system_admin.")
-            if await self._delete(caller, account):
+            if await self._delete(actor, account):
                 return
         raise Contention
 
@@ -198,7 +208,7 @@ class Accounts:
     async def create_system_admin(self, email: str, password: str | None) -> MadeAdmin:
         """Make a system_admin, with a random password where none is given. Raises EmailTaken."""
         chosen = password or secrets.token_urlsafe(18)
-        account, _ = await self._insert("System Admin", email, chosen, Role.SYSTEM_ADMIN, ())
+        account, _ = await self._insert("System Admin", email, chosen, Role.SYSTEM_ADMIN, (), COMMAND_LINE)
         return MadeAdmin(account.email, chosen)
 
     def _refuse_common(self, field: str, password: str) -> None:
@@ -206,7 +216,7 @@ class Accounts:
             raise invalid(("body", field), "this is one of the 10,000 most common passwords", password)
 
     async def _insert(
-        self, name: str, email: str, password: str, role: Role, keys: tuple[ApiKey, ...]
+        self, name: str, email: str, password: str, role: Role, keys: tuple[ApiKey, ...], origin: Origin
     ) -> tuple[Account, str]:
         account_id, webhook_secret, now = ids.fresh("user"), new_webhook_secret(), clock.now()
         account = Account(
@@ -220,8 +230,15 @@ class Accounts:
             created_at=now,
             updated_at=now,
         )
+
+        async def insert(session: Session) -> None:
+            await self._accounts.insert(account, session)
+            await self._audit.record(
+                origin, Action.ACCOUNT_REGISTERED, account.id, after={"role": role.value}, session=session
+            )
+
         try:
-            await self._accounts.insert(account)
+            await self._database.in_transaction(insert)
         except EmailInUse:
             raise EmailTaken from None
         return account, webhook_secret
@@ -232,23 +249,29 @@ class Accounts:
             raise NotFound(missing)
         return account
 
-    async def _set_role(self, caller: Caller, account: Account, role: Role) -> bool:
-        if account.role is not Role.SYSTEM_ADMIN:
-            return await self._accounts.set_role(account.id, account.role, role, clock.now())
+    async def _set_role(self, actor: Actor, account: Account, role: Role) -> bool:
+        async def change(session: Session) -> bool:
+            if account.role is Role.SYSTEM_ADMIN:
+                await self._refuse_to_remove_the_last(actor.caller, session, _ONLY_SYSTEM_ADMIN)
+            if not await self._accounts.set_role(account.id, account.role, role, clock.now(), session):
+                return False
+            before, after = {"role": account.role.value}, {"role": role.value}
+            await self._audit.record(
+                actor, Action.ROLE_CHANGED, account.id, before=before, after=after, session=session
+            )
+            return True
 
-        async def demote(session: Session) -> bool:
-            await self._refuse_to_remove_the_last(caller, session, _ONLY_SYSTEM_ADMIN)
-            return await self._accounts.set_role(account.id, account.role, role, clock.now(), session)
+        return await self._database.in_transaction(change)
 
-        return await self._database.in_transaction(demote)
-
-    async def _delete(self, caller: Caller, account: Account) -> bool:
-        if account.role is not Role.SYSTEM_ADMIN:
-            return await self._accounts.delete(account.id, account.role, clock.now())
-
+    async def _delete(self, actor: Actor, account: Account) -> bool:
         async def remove(session: Session) -> bool:
-            await self._refuse_to_remove_the_last(caller, session, _ONLY_ADMINS)
-            return await self._accounts.delete(account.id, account.role, clock.now(), session)
+            if account.role is Role.SYSTEM_ADMIN:
+                await self._refuse_to_remove_the_last(actor.caller, session, _ONLY_ADMINS)
+            if not await self._accounts.delete(account.id, account.role, clock.now(), session):
+                return False
+            before = {"role": account.role.value}
+            await self._audit.record(actor, Action.ACCOUNT_DELETED, account.id, before=before, session=session)
+            return True
 
         return await self._database.in_transaction(remove)
 

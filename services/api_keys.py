@@ -11,11 +11,11 @@ from core.database import Database, Session
 from core.errors import ApiKeyInvalid, Contention, Forbidden, NotFound, TooManyApiKeys
 from core.security import API_KEY
 from domain.api_keys import MOST_KEYS, ApiKey
+from domain.audit import Action, State
 from repositories.accounts import AccountRepository
-from repositories.audit import Action, State
 from schemas.api_keys import ApiKeyList, ApiKeyMade, ApiKeyRequest, api_key_out
 from services.audit import Actor, Audit
-from services.caller import Caller
+from services.caller import Caller, CallerRefused
 from services.key_uses import KeyUses
 
 _PURPOSE = "api_key"
@@ -38,7 +38,7 @@ class ApiKeys:
 
     async def authenticate(self, text: str | None, address: str | None) -> Caller:
         """Whose key this is, and what it opens. Raises ApiKeyInvalid; a wrong checksum does so without asking the
-        database. Raises Forbidden where the key may not be used from this address."""
+        database. Raises CallerRefused where the key may not be used from this address."""
         credential = API_KEY.parse(text) if text else None
         if credential is None:
             raise ApiKeyInvalid
@@ -50,10 +50,11 @@ class ApiKeys:
             raise ApiKeyInvalid
         if key.ended(now):
             raise ApiKeyInvalid("The API key has expired.")
+        caller = Caller(identity.account_id, identity.role, api_key_id=key.id, scopes=key.scopes)
         if not key.opens_from(address):
-            raise Forbidden("Access denied. The API key may not be used from this address.")
+            raise CallerRefused("Access denied. The API key may not be used from this address.", caller)
         self._uses.note(key, now)
-        return Caller(identity.account_id, identity.role, api_key_id=key.id, scopes=key.scopes)
+        return caller
 
     async def all_of(self, caller: Caller) -> ApiKeyList:
         """One's own keys, newest first."""

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from core.errors import Forbidden
 from domain.api_keys import ALL_SCOPES, Scope
 from domain.payment_keys import PaymentKey
 from domain.roles import ADMINS, Role
@@ -30,3 +31,11 @@ class Caller:
     def idempotency_scope(self) -> str:
         """Whose idempotency keys these are: a payment key can neither read nor claim those of its account."""
         return self.account_id if self.payment_key is None else self.payment_key.id
+
+
+class CallerRefused(Forbidden):
+    """The credentials are right, and open nothing in this way. `caller` is for the audit log."""
+
+    def __init__(self, message: str, caller: Caller):
+        super().__init__(message)
+        self.caller = caller

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from core import ids, json_codec
+from core.database import Database, Session
 from core.errors import AmountExceeded, InvalidState, NotFound
 from domain.payments import AmountTooLarge, Change, NotAccepted, Payment, PaymentEvent
 from repositories.claims import Claim
@@ -37,7 +38,8 @@ Decide = Callable[[Payment], Change]
 
 
 class PaymentChanges:
-    def __init__(self, payments: PaymentRepository, signals: Signals, hash_key: bytes):
+    def __init__(self, database: Database, payments: PaymentRepository, signals: Signals, hash_key: bytes):
+        self._database = database
         self._payments = payments
         self._signals = signals
         self._hash_key = hash_key
@@ -59,18 +61,31 @@ class PaymentChanges:
 
         async def turn() -> Change | None:
             before = await read()
-            try:
-                change = decide(before)
-            except NotAccepted as error:
-                raise InvalidState(str(error)) from None
-            except AmountTooLarge as error:
-                raise AmountExceeded(str(error)) from None
+            change = _decided(decide, before)
             if not await self._payments.save(Write(before, change.payment, outbox(change), claim(change))):
                 return None
             self._ring(change)
             return change
 
         return await until_won(turn)
+
+    async def apply_recorded(
+        self,
+        read: Callable[[Session], Awaitable[Payment]],
+        decide: Decide,
+        record: Callable[[Payment, Session], Awaitable[None]],
+    ) -> None:
+        """The same in one transaction with what is written down of it, given the payment as it was."""
+
+        async def change(session: Session) -> Change | None:
+            before = await read(session)
+            change = _decided(decide, before)
+            if not await self._payments.save(Write(before, change.payment, outbox(change), None), session):
+                return None
+            await record(before, session)
+            return change
+
+        self._ring(await until_won(lambda: self._database.in_transaction(change)))
 
     async def apply_once(
         self, once: Once, read: Read, decide: Decide, *, status: int, shown: Callable[[Change], bytes]
@@ -105,6 +120,15 @@ class PaymentChanges:
             self._signals.outbox_filled(self._payments.outbox)
         if change.payment.intents:
             self._signals.payment_due(0)
+
+
+def _decided(decide: Decide, before: Payment) -> Change:
+    try:
+        return decide(before)
+    except NotAccepted as error:
+        raise InvalidState(str(error)) from None
+    except AmountTooLarge as error:
+        raise AmountExceeded(str(error)) from None
 
 
 def outbox(change: Change) -> tuple[OutboxEvent, ...]:

@@ -6,8 +6,10 @@ from datetime import timedelta
 
 from core import clock
 from core.crypto import keyed_hash
+from core.database import Database, Session
 from core.errors import NotFound, PaymentKeyExpired, PaymentKeyInvalid
 from core.security import PAYMENT_KEY
+from domain.audit import Action
 from domain.payment_keys import PaymentKey
 from repositories.accounts import AccountRepository
 from repositories.pages import CursorInvalid
@@ -21,6 +23,7 @@ from schemas.payment_keys import (
     PaymentKeyRequest,
     payment_key_out,
 )
+from services.audit import Actor, Audit
 from services.caller import Caller
 from services.validation import invalid
 
@@ -29,19 +32,27 @@ _PURPOSE = "payment_key"
 
 class PaymentKeys:
     def __init__(
-        self, keys: PaymentKeyRepository, accounts: AccountRepository, payments: PaymentRepository, hash_key: bytes
+        self,
+        database: Database,
+        keys: PaymentKeyRepository,
+        accounts: AccountRepository,
+        payments: PaymentRepository,
+        audit: Audit,
+        hash_key: bytes,
     ):
+        self._database = database
         self._keys = keys
         self._accounts = accounts
         self._payments = payments
+        self._audit = audit
         self._hash_key = hash_key
 
-    async def make(self, caller: Caller, request: PaymentKeyRequest) -> PaymentKeyMade:
+    async def make(self, actor: Actor, request: PaymentKeyRequest) -> PaymentKeyMade:
         """A new key, whose text only this answer holds."""
         credential, now = PAYMENT_KEY.issue(), clock.now()
         key = PaymentKey(
             id=credential.id,
-            owner_id=caller.account_id,
+            owner_id=actor.caller.account_id,
             hash=self._hash(credential.text),
             created_at=now,
             expires_at=now + timedelta(seconds=request.expires_in),
@@ -49,7 +60,18 @@ class PaymentKeys:
             amount_minor=request.amount_minor,
             currency=request.currency,
         )
-        await self._keys.insert(key)
+
+        async def make(session: Session) -> None:
+            await self._keys.insert(key, session)
+            limits = {
+                "expires_at": key.expires_at,
+                "max_uses": None if key.max_uses is None else str(key.max_uses),
+                "amount_minor": None if key.amount_minor is None else str(key.amount_minor),
+                "currency": key.currency,
+            }
+            await self._audit.record(actor, Action.PAYMENT_KEY_MADE, key.id, after=limits, session=session)
+
+        await self._database.in_transaction(make)
         shown = payment_key_out(key, None if key.max_uses is None else 0)
         return PaymentKeyMade(**shown.model_dump(), payment_key=credential.text)
 
@@ -86,10 +108,17 @@ class PaymentKeys:
             next_cursor=page.next_cursor,
         )
 
-    async def revoke(self, caller: Caller, key_id: str) -> None:
+    async def revoke(self, actor: Actor, key_id: str) -> None:
         """The key opens nothing from now on. Raises NotFound."""
-        if not await self._keys.revoke(caller.account_id, key_id):
-            raise NotFound(f"Payment key '{key_id}' not found.")
+
+        async def revoke(session: Session) -> None:
+            revoked = await self._keys.revoke(actor.caller.account_id, key_id, session)
+            if revoked is None:
+                raise NotFound(f"Payment key '{key_id}' not found.")
+            if revoked:
+                await self._audit.record(actor, Action.PAYMENT_KEY_REVOKED, key_id, session=session)
+
+        await self._database.in_transaction(revoke)
 
     async def _shown(self, key: PaymentKey) -> PaymentKeyOut:
         uses = None if key.max_uses is None else await self._payments.uses_of_key(key.id)

@@ -5,8 +5,10 @@ from datetime import datetime
 from typing import Any
 
 from core import clock
+from core.database import Session
 from core.errors import Forbidden, NotFound
 from domain import payments as rules
+from domain.audit import Action
 from domain.money import comparable_bound
 from domain.payments import Change, Payment
 from repositories.pages import CursorInvalid, Page, Sort
@@ -22,6 +24,7 @@ from schemas.payments import (
     SortOrder,
     payment_view,
 )
+from services.audit import Actor, Audit, id_in
 from services.caller import Caller
 from services.challenges import Challenges
 from services.idempotency import Answer
@@ -32,10 +35,11 @@ _SORT_FIELDS = {SortBy.AMOUNT: "amount_comparable", SortBy.CREATED_AT: "created_
 
 
 class Payments:
-    def __init__(self, payments: PaymentRepository, changes: PaymentChanges, challenges: Challenges):
+    def __init__(self, payments: PaymentRepository, changes: PaymentChanges, challenges: Challenges, audit: Audit):
         self._payments = payments
         self._changes = changes
         self._challenges = challenges
+        self._audit = audit
 
     async def get(self, caller: Caller, payment_id: str) -> dict[str, Any]:
         return payment_view(await self._changes.own(caller, payment_id))
@@ -88,26 +92,33 @@ class Payments:
             lambda payment: rules.authenticate(payment, clock.now(), succeeded=approved),
         )
 
-    async def delete(self, caller: Caller, payment_id: str) -> None:
+    async def delete(self, actor: Actor, payment_id: str) -> None:
         """Hide a payment from lists and reads, cancelling it first where that is still possible."""
+        caller = actor.caller
 
-        async def read() -> Payment:
-            payment = await self._payments.get_of_anyone(payment_id)
+        async def read(session: Session) -> Payment:
+            payment = await self._payments.get_of_anyone(payment_id, session)
             if payment is None:
                 raise NotFound(f"Transaction '{payment_id}' not found.")
             if payment.owner_id != caller.account_id and not caller.is_admin:
                 raise Forbidden("Access denied. Only transaction owner or admin/system_admin can delete.")
             return payment
 
-        await self._changes.apply(read, lambda payment: rules.delete(payment, clock.now()))
+        async def record(before: Payment, session: Session) -> None:
+            state = {"owner_id": before.owner_id, "status": before.status.value}
+            await self._audit.record(actor, Action.PAYMENT_DELETED, payment_id, before=state, session=session)
+
+        await self._changes.apply_recorded(read, lambda payment: rules.delete(payment, clock.now()), record)
 
     async def page(self, caller: Caller, query: PaymentQuery) -> Page[Payment]:
         """The caller's own payments."""
         return await self._page(query, caller.account_id)
 
-    async def page_of_everyone(self, query: AdminPaymentQuery) -> Page[Payment]:
-        """Every account's payments, or one's."""
-        return await self._page(query, query.owner_id)
+    async def page_of_everyone(self, actor: Actor, query: AdminPaymentQuery) -> Page[Payment]:
+        """Every account's payments, or one's. That they were read is in the audit log."""
+        page = await self._page(query, query.owner_id)
+        await self._audit.record(actor, Action.PAYMENTS_LISTED, id_in(query.owner_id))
+        return page
 
     async def page_of_customer(self, caller: Caller, customer_id: str, query: CustomerPaymentQuery) -> Page[Payment]:
         """A customer's payments, newest first."""

@@ -14,6 +14,7 @@ from core.security import PasswordHasher
 from repositories import keyring
 from repositories.accounts import AccountRepository
 from repositories.audit import AuditRepository
+from repositories.audit_chain import AuditChainRepository
 from repositories.card_tokens import CardTokenRepository
 from repositories.cards import CardRepository
 from repositories.connection import connected, no_answer
@@ -37,6 +38,7 @@ from repositories.webhook_endpoints import WebhookEndpointRepository
 from services.accounts import Accounts
 from services.api_keys import ApiKeys
 from services.audit import Audit
+from services.audit_chain import AuditChain
 from services.bank import open_bank
 from services.cards import Cards
 from services.challenges import Challenges
@@ -76,6 +78,8 @@ class Psp:
     database: Database
     started_at: datetime
     signals: Signals
+    audit: Audit
+    audit_chain: AuditChain
     accounts: Accounts
     api_keys: ApiKeys
     sessions: Sessions
@@ -145,13 +149,15 @@ async def _put_together(stack: AsyncExitStack, settings: Settings, *, is_worker:
     customers = Customers(database, customer_rows, card_rows, signals, hash_key)
     cards = Cards(database, vault, CardTokenRepository(database), card_rows, customers, hash_key)
     funding = Funding(vault, cards, customers, challenges)
-    changes = PaymentChanges(payment_rows, signals, hash_key)
+    changes = PaymentChanges(database, payment_rows, signals, hash_key)
     refund_rows, endpoint_rows = RefundRepository(database), WebhookEndpointRepository(database)
     return Psp(
         settings=settings,
         database=database,
         started_at=clock.now(),
         signals=signals,
+        audit=audit,
+        audit_chain=AuditChain(database, AuditChainRepository(database), hash_key),
         accounts=Accounts(
             database,
             account_rows,
@@ -163,13 +169,15 @@ async def _put_together(stack: AsyncExitStack, settings: Settings, *, is_worker:
             refuses_common_passwords=settings.production,
         ),
         api_keys=api_keys,
-        sessions=Sessions(account_rows, SessionRepository(database), hasher, throttle, signer, hash_key),
+        sessions=Sessions(
+            database, account_rows, SessionRepository(database), hasher, throttle, signer, audit, hash_key
+        ),
         request_log=request_log,
         charging=Charging(payment_rows, funding, signals, hash_key, settings.processing_delay_seconds),
-        payments=Payments(payment_rows, changes, challenges),
+        payments=Payments(payment_rows, changes, challenges, audit),
         refunds=Refunds(payment_rows, refund_rows, changes),
         cards=cards,
-        payment_keys=PaymentKeys(PaymentKeyRepository(database), account_rows, payment_rows, hash_key),
+        payment_keys=PaymentKeys(database, PaymentKeyRepository(database), account_rows, payment_rows, audit, hash_key),
         customers=customers,
         webhook_endpoints=WebhookEndpoints(
             database, endpoint_rows, delivery_rows, EndpointSecrets(sealer), audit, signals

@@ -7,14 +7,17 @@ from datetime import timedelta
 from core import clock
 from core.access_tokens import TokenSigner
 from core.crypto import keyed_hash
+from core.database import Database, Session
 from core.errors import LoginFailed, NotFound, TokenInvalid
 from core.security import REFRESH_TOKEN, Credential, PasswordHasher
 from domain.accounts import Identity, fold_email
+from domain.audit import Action, AuditOutcome
 from repositories.accounts import AccountRepository
 from repositories.pages import CursorInvalid
 from repositories.sessions import SessionRecord, SessionRepository
 from schemas.sessions import SessionOut, SessionPage, SessionQuery
 from schemas.users import TokenPair
+from services.audit import Actor, Audit, Origin
 from services.caller import Caller
 from services.login_throttle import LoginThrottle
 from services.validation import invalid
@@ -27,32 +30,37 @@ _LONGEST_USER_AGENT = 200
 class Sessions:
     def __init__(
         self,
+        database: Database,
         accounts: AccountRepository,
         sessions: SessionRepository,
         hasher: PasswordHasher,
         throttle: LoginThrottle,
         signer: TokenSigner,
+        audit: Audit,
         hash_key: bytes,
     ):
+        self._database = database
         self._accounts = accounts
         self._sessions = sessions
         self._hasher = hasher
         self._throttle = throttle
         self._signer = signer
+        self._audit = audit
         self._hash_key = hash_key
 
-    async def log_in(
-        self, email: str, password: str, *, address: str | None = None, user_agent: str | None = None
-    ) -> TokenPair:
+    async def log_in(self, email: str, password: str, origin: Origin, *, user_agent: str | None = None) -> TokenPair:
         """Open a session. Raises LoginFailed, as slowly for an unknown e-mail address as for a wrong password, and
         TooManyAttempts before it looks at either.
 
-        `address` and `user_agent` are for its owner, who may wonder one day whose session this is.
+        The address and `user_agent` are for its owner, who may wonder one day whose session this is.
         """
-        tried = fold_email(email)
+        tried, address = fold_email(email), origin.address
         await self._throttle.admit(tried, address)
         account = await self._accounts.find_by_email(email)
         if not await self._hasher.verify(password, account.password_hash if account else None) or account is None:
+            # An e-mail address that nobody has is not written down: it may be a password in the wrong field.
+            target_id = account.id if account else None
+            await self._audit.record(origin, Action.LOGGED_IN, target_id, outcome=AuditOutcome.FAILED)
             raise LoginFailed
         await self._throttle.succeeded(tried, address)
         now = clock.now()
@@ -71,9 +79,13 @@ class Sessions:
                 user_agent=user_agent[:_LONGEST_USER_AGENT] if user_agent else None,
             )
         )
+        # Whoever dies in between leaves a session whose tokens nobody has.
+        await self._audit.record(
+            origin.of(Caller(account.id, account.role, refresh_token.id)), Action.LOGGED_IN, account.id
+        )
         return self._pair(Identity(account.id, account.role, account.credentials_version), refresh_token)
 
-    async def refresh(self, text: str) -> TokenPair:
+    async def refresh(self, text: str, origin: Origin) -> TokenPair:
         """A new pair for a refresh token, which works once. Raises TokenInvalid.
 
         A token of a session that is not its current one has been used before: somebody else holds a copy, and the
@@ -93,14 +105,14 @@ class Sessions:
         if not current or not await self._sessions.rotate(
             session.id, self._hash(used), self._hash(upcoming), now, now + REFRESH_TOKEN_LIFETIME
         ):
-            await self._sessions.end(session.id)
+            await self._end_reused(session, origin)
             raise TokenInvalid
         return self._pair(identity, upcoming)
 
-    async def log_out(self, caller: Caller) -> None:
+    async def log_out(self, actor: Actor) -> None:
         """End the caller's session: its tokens stop with this write."""
-        assert caller.session_id is not None
-        await self._sessions.end(caller.session_id)
+        assert actor.caller.session_id is not None
+        await self._end(actor, actor.caller.session_id, Action.LOGGED_OUT)
 
     async def page(self, caller: Caller, query: SessionQuery) -> SessionPage:
         """The caller's sessions that live."""
@@ -121,14 +133,20 @@ class Sessions:
             next_cursor=page.next_cursor,
         )
 
-    async def end(self, caller: Caller, session_id: str) -> None:
+    async def end(self, actor: Actor, session_id: str) -> None:
         """End one of the caller's sessions: its tokens stop with this write. Raises NotFound."""
-        if not await self._sessions.end_of(caller.account_id, session_id):
+        if not await self._end(actor, session_id, Action.SESSION_ENDED):
             raise NotFound(f"Session '{session_id}' not found.")
 
-    async def end_all(self, caller: Caller) -> None:
+    async def end_all(self, actor: Actor) -> None:
         """The caller's own among them."""
-        await self._sessions.end_all(caller.account_id)
+        account_id = actor.caller.account_id
+
+        async def end(session: Session) -> None:
+            await self._sessions.end_all(account_id, session)
+            await self._audit.record(actor, Action.ALL_SESSIONS_ENDED, account_id, session=session)
+
+        await self._database.in_transaction(end)
 
     async def authenticate(self, token: str) -> Caller:
         """Who an access token speaks for. Raises TokenInvalid.
@@ -145,6 +163,31 @@ class Sessions:
         if identity is None or identity.credentials_version != session.credentials_version:
             raise TokenInvalid
         return Caller(identity.account_id, identity.role, session.id)
+
+    async def _end(self, actor: Actor, session_id: str, action: Action) -> bool:
+        async def end(session: Session) -> bool:
+            ended = await self._sessions.end(actor.caller.account_id, session_id, session)
+            if ended:
+                await self._audit.record(actor, action, session_id, session=session)
+            return ended
+
+        return await self._database.in_transaction(end)
+
+    async def _end_reused(self, reused: SessionRecord, origin: Origin) -> None:
+        """Written down once: of a session that has ended, every token is just a wrong one."""
+
+        async def end(session: Session) -> None:
+            if await self._sessions.end(reused.owner_id, reused.id, session):
+                await self._audit.record(
+                    origin,
+                    Action.REFRESH_TOKEN_REUSED,
+                    reused.owner_id,
+                    outcome=AuditOutcome.DENIED,
+                    session_id=reused.id,
+                    session=session,
+                )
+
+        await self._database.in_transaction(end)
 
     def _pair(self, identity: Identity, refresh_token: Credential) -> TokenPair:
         return TokenPair(

@@ -9,8 +9,9 @@ from core import clock, ids, json_codec
 from core.database import Database, Session
 from core.errors import Contention, InvalidState, NotFound, TooManyEndpoints
 from core.security import new_webhook_secret
+from domain.audit import Action, State
+from domain.origins import origin
 from domain.webhook_endpoints import TEST_EVENT, EndpointStatus, WebhookEndpoint
-from repositories.audit import Action
 from repositories.deliveries import DeliveryRepository
 from repositories.delivery_documents import DeadReason
 from repositories.outbox import OutboxEvent
@@ -59,20 +60,25 @@ class WebhookEndpoints:
         self._audit = audit
         self._signals = signals
 
-    async def create(self, caller: Caller, request: WebhookEndpointRequest) -> WebhookEndpointMade:
+    async def create(self, actor: Actor, request: WebhookEndpointRequest) -> WebhookEndpointMade:
         """A new endpoint with a secret of its own. Raises TooManyEndpoints."""
         fields = _fields(request.model_dump())
         endpoint_id, secret, now = ids.fresh("we"), new_webhook_secret(), clock.now()
         endpoint = WebhookEndpoint(
             id=endpoint_id,
-            owner_id=caller.account_id,
+            owner_id=actor.caller.account_id,
             sealed_secrets=self._secrets.seal(endpoint_id, secret),
             created_at=now,
             updated_at=now,
             **fields,
         )
+
+        async def insert(session: Session) -> None:
+            await self._endpoints.insert(endpoint, session, most=MAX_ENDPOINTS)
+            await self._audit.record(actor, Action.ENDPOINT_MADE, endpoint_id, after=_state(endpoint), session=session)
+
         try:
-            await self._endpoints.insert(endpoint, most=MAX_ENDPOINTS)
+            await self._database.in_transaction(insert)
         except NoPlaceLeft:
             raise TooManyEndpoints from None
         return WebhookEndpointMade(**webhook_endpoint_out(endpoint).model_dump(), secret=secret)
@@ -95,7 +101,7 @@ class WebhookEndpoints:
             next_cursor=page.next_cursor,
         )
 
-    async def amend(self, caller: Caller, endpoint_id: str, patch: WebhookEndpointPatch) -> WebhookEndpointOut:
+    async def amend(self, actor: Actor, endpoint_id: str, patch: WebhookEndpointPatch) -> WebhookEndpointOut:
         """Change what was sent; it applies to what waits already. Disabling turns that into dead letters.
 
         Raises NotFound, Contention.
@@ -104,15 +110,23 @@ class WebhookEndpoints:
         if "status" in fields:
             # Who sets it says nothing of why the service might have, and begins with a clean slate.
             fields |= {"disabled_reason": None, "failing_since": None}
-        endpoint = await self._change(caller, endpoint_id, lambda endpoint, now: _changed(endpoint, now, **fields))
+        endpoint = await self._change(actor, endpoint_id, lambda endpoint, now: _changed(endpoint, now, **fields))
         if endpoint.status is EndpointStatus.DISABLED:
             await self._deliveries.bury_waiting(endpoint_id, DeadReason.ENDPOINT_DISABLED)
         return webhook_endpoint_out(endpoint)
 
-    async def delete(self, caller: Caller, endpoint_id: str) -> None:
+    async def delete(self, actor: Actor, endpoint_id: str) -> None:
         """Hide an endpoint; what waits for it becomes dead letters. Raises NotFound."""
-        if not await self._endpoints.delete(caller.account_id, endpoint_id, clock.now()):
-            raise _missing(endpoint_id)
+
+        async def delete(session: Session) -> None:
+            before = await self._find(actor.caller, endpoint_id, session)
+            if not await self._endpoints.delete(before.owner_id, endpoint_id, clock.now(), session):
+                raise _missing(endpoint_id)
+            await self._audit.record(
+                actor, Action.ENDPOINT_DELETED, endpoint_id, before=_state(before), session=session
+            )
+
+        await self._database.in_transaction(delete)
         await self._deliveries.bury_waiting(endpoint_id, DeadReason.ENDPOINT_DELETED)
 
     async def secret(self, actor: Actor, endpoint_id: str) -> WebhookSecretOut:
@@ -167,14 +181,26 @@ class WebhookEndpoints:
         return await until_won(turn)
 
     async def _change(
-        self, caller: Caller, endpoint_id: str, decide: Callable[[WebhookEndpoint, datetime], WebhookEndpoint]
+        self, actor: Actor, endpoint_id: str, decide: Callable[[WebhookEndpoint, datetime], WebhookEndpoint]
     ) -> WebhookEndpoint:
-        async def turn() -> WebhookEndpoint | None:
-            before = await self._find(caller, endpoint_id)
+        async def change(session: Session) -> WebhookEndpoint:
+            before = await self._find(actor.caller, endpoint_id, session)
             after = decide(before, clock.now())
-            return after if after == before or await self._endpoints.save(before, after) else None
+            if after == before:
+                return after
+            if not await self._endpoints.save(before, after, session=session):
+                raise Contention
+            await self._audit.record(
+                actor,
+                Action.ENDPOINT_CHANGED,
+                endpoint_id,
+                before=_state(before),
+                after=_state(after),
+                session=session,
+            )
+            return after
 
-        return await until_won(turn)
+        return await self._database.in_transaction(change)
 
     async def _find(self, caller: Caller, endpoint_id: str, session: Session | None = None) -> WebhookEndpoint:
         endpoint = await self._endpoints.get(caller.account_id, endpoint_id, session)
@@ -193,6 +219,11 @@ class WebhookEndpoints:
 
 def _missing(endpoint_id: str) -> NotFound:
     return NotFound(f"Webhook endpoint '{endpoint_id}' not found.")
+
+
+def _state(endpoint: WebhookEndpoint) -> State:
+    """What the audit log keeps. Of the URL its origin: the rest of it may be a secret, and so may free texts."""
+    return {"origin": origin(endpoint.url), "events": " ".join(endpoint.events), "status": endpoint.status.value}
 
 
 def _fields(sent: dict[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 from domain.target_rate import TargetRate
 from services.psp import Psp
-from workers import incoming, processor, publisher, resender
+from workers import incoming, linker, processor, publisher, resender
 from workers.dispatcher import Dispatcher
 from workers.loop import keep_going
 
@@ -27,6 +27,7 @@ async def running_workers(psp: Psp) -> AsyncIterator[None]:
         "dispatcher": dispatcher.run,
         "incoming": lambda: incoming.run(psp.incoming_webhooks, psp.signals),
         "resender": lambda: resender.run(psp.resend_jobs, psp.signals),
+        "linker": lambda: linker.run(psp.audit_chain),
         "listener": psp.signals.listen,
     }
     tasks = [asyncio.create_task(keep_going(name, work), name=name) for name, work in loops.items()]

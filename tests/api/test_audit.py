@@ -19,15 +19,17 @@ Database = pymongo.database.Database[Row]
 Rows = Callable[[Account], list[Row]]
 FIELDS = {
     *("_id", "at", "account_id", "role", "api_key_id", "session_id", "action", "target_id", "outcome"),
-    *("before", "after", "request_id", "address", "linked"),
+    *("before", "after", "request_id", "address", "route", "linked"),
 }
+CHAINED = {"sequence", "previous_hash", "hash"}
 ROTATE = "/users/me/webhook-secret/rotate"
 
 
 @pytest.fixture
 def rows(database: Database) -> Rows:
-    """What an account has done, in order."""
-    return lambda account: list(database["audit"].find({"account_id": account.id}).sort("_id", 1))
+    """What an account has done with secrets, in order."""
+    about = {"$regex": "secret"}
+    return lambda account: list(database["audit"].find({"account_id": account.id, "action": about}).sort("_id", 1))
 
 
 @pytest.fixture
@@ -69,14 +71,9 @@ def test_what_is_done_with_secrets_is_written_down(psp: Psp, rows: Rows) -> None
         *(answer.headers["x-request-id"] for answer in (exchanged, rotated)),
     ]
     for row in found:
-        assert row.keys() == FIELDS
+        assert row.keys() - CHAINED == FIELDS
         assert re.fullmatch(r"aud_[0-9a-z]{26}", row["_id"])
-        assert (row["role"], row["outcome"], row["address"], row["linked"]) == (
-            "merchant",
-            "success",
-            "127.0.0.1",
-            False,
-        )
+        assert (row["role"], row["outcome"], row["address"]) == ("merchant", "success", "127.0.0.1")
         assert abs(row["at"] - datetime.now(UTC)) < timedelta(minutes=1)
     assert [row["api_key_id"] for row in found] == [api_key, None, api_key]
     by_key, by_token, by_both = (row["session_id"] for row in found)
@@ -108,7 +105,6 @@ def test_no_row_holds_a_secret(psp: Psp, merchant: Account, endpoint: Row, datab
 
 
 def test_what_was_refused_is_no_act(psp: Psp, merchant: Account, user: Account, endpoint: Row, rows: Rows) -> None:
-    """Denials will be written down once the whole log is built."""
     stranger, before = psp.register(), len(rows(merchant))
     path = f"/webhook-endpoints/{endpoint['id']}"
 

@@ -176,8 +176,9 @@ def nothing_stored(
         "payment_keys",
         "webhook_endpoints",
         "resend_jobs",
-        "audit",
     )
+    # That it was refused may be written down.
+    done = {"outcome": "success"}
 
     def state() -> tuple[object, ...]:
         payment = database.payments.find_one({"_id": payment_id}, {"outbox": 0})
@@ -186,7 +187,9 @@ def nothing_stored(
         endpoint = database.webhook_endpoints.find_one({"_id": endpoint_id}, {"failing_since": 0})
         # When a key was last used is written down a moment later.
         account = database.users.find_one({"_id": merchant.id}, {"api_keys.last_used_at": 0})
-        return (*(database[name].count_documents({}) for name in counted), payment, customer, endpoint, account)
+        acts = database["audit"].count_documents(done)
+        counts = (database[name].count_documents({}) for name in counted)
+        return (*counts, acts, payment, customer, endpoint, account)
 
     before = state()
     yield

@@ -174,6 +174,6 @@ def test_a_changed_password_is_written_down_and_the_password_is_not(
 ) -> None:
     change(psp, account)
 
-    (row,) = database.audit.find({"target_id": account.id})
+    (row,) = database.audit.find({"target_id": account.id, "action": "account.password_changed"})
     assert (row["action"], row["account_id"], row["outcome"]) == ("account.password_changed", account.id, "success")
     assert not {PASSWORD, NEW} & {str(value) for value in row.values()}

@@ -167,7 +167,9 @@ def test_the_role_table_is_that_of_the_contract() -> None:
         roles = {role.value for role in access.roles}
         if method == "PATCH" and path.endswith("/role"):
             assert roles == {"system_admin"}
-        elif path.startswith(f"{API}/admin/") or path in (f"{API}/users", f"{API}/users/{{user_id}}"):
+        elif path.startswith(f"{API}/admin/") or path in (
+            *(f"{API}/users", f"{API}/users/{{user_id}}", f"{API}/audit"),
+        ):
             assert roles == ADMINS
         elif path.startswith(tuple(f"{API}/{name}" for name in OPEN_TO_ALL)):
             assert roles == ADMINS | {"user", "merchant"}

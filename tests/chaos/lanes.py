@@ -19,6 +19,7 @@ from schemas.refunds import RefundRequest
 from schemas.users import RegisterRequest
 from schemas.webhook_endpoints import WebhookEndpointRequest
 from schemas.webhooks import IncomingWebhook
+from services.audit import COMMAND_LINE
 from services.caller import Caller
 from services.delivery import URL_LIMIT
 from services.psp import Psp, open_psp
@@ -78,11 +79,11 @@ class Lane:
 
     async def merchant(self, number: int) -> Caller:
         request = RegisterRequest(name="Crash", email=f"crash{number}@example.com", password=PASSWORD, role="merchant")
-        return Caller((await self.psp.accounts.register(request)).user_id, Role.MERCHANT)
+        return Caller((await self.psp.accounts.register(request, COMMAND_LINE)).user_id, Role.MERCHANT)
 
     async def endpoint(self, caller: Caller, url: str) -> str:
         request = WebhookEndpointRequest(url=url, events=["*"])
-        return (await self.psp.webhook_endpoints.create(caller, request)).id
+        return (await self.psp.webhook_endpoints.create(COMMAND_LINE.of(caller), request)).id
 
     async def leave_work(self, caller: Caller, url: str) -> None:
         """A payment with a refund whose events nobody has published, one that is due, and a received webhook."""

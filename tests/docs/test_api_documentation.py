@@ -12,6 +12,7 @@ from pydantic import BaseModel, TypeAdapter
 
 from core import config, errors, json_codec
 from domain.api_keys import Scope
+from domain.audit import Action
 from domain.payments import ACCEPTS, MOVES, Command, Status
 from domain.rate_limits import Policy
 from domain.roles import EVERYONE, MERCHANTS
@@ -295,6 +296,12 @@ def test_the_codes_of_deliveries_are_all_named_in_the_page_and_in_the_openapi_do
     assert errors_told == enum("AttemptOut", "error") == enum("DeliveryOut", "lastError")
     reasons_told = {code(row[0]) for row in rows(deliveries) if row[0].startswith("`") and len(row) == 2}
     assert reasons_told == enum("DeliveryOut", "deadReason") == set(DeadReason)
+
+
+def test_the_actions_of_the_audit_log_are_those_of_its_catalogue() -> None:
+    part = section(read("api_documentation.md"), "## Audit log").partition("\n### ")[0]
+
+    assert [code(row[0]) for row in rows(part)] == list(Action)
 
 
 def test_each_event_type_has_its_payload_and_its_example() -> None:

@@ -4,6 +4,7 @@ import datetime
 import random
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import httpx
 import pymongo
 import pytest
 
+from domain.audit import Action, AuditOutcome, AuditRow
 from domain.customers import Customer
 from domain.payments import Payment, Status
 from domain.signing import plain_signature
@@ -22,7 +24,7 @@ from tests.receiver import Receiver
 
 Row = dict[str, Any]
 DATABASE = "query_plans"
-PAYMENTS = CUSTOMERS = EVENTS = DELIVERIES = REQUESTS = 3000
+PAYMENTS = CUSTOMERS = EVENTS = DELIVERIES = REQUESTS = AUDIT_ROWS = 3000
 PAYMENT_KEY = "pk_seed"
 
 # The dashboard's figures of deliveries are of so many newest, as they stand in the collection; signals are a few
@@ -52,6 +54,7 @@ def profiled(mongo_uri: str, data_dir: Path, tmp_path_factory: pytest.TempPathFa
         database["events"].insert_many([event(account.id, number) for number in range(EVENTS)])
         database["request_logs"].insert_many([request_log(account.id, number) for number in range(REQUESTS)])
         database["deliveries"].insert_many([delivery(account.id, number) for number in range(DELIVERIES)])
+        database["audit"].insert_many([audit_row(account.id, number) for number in range(AUDIT_ROWS)])
         database.create_collection("system.profile", capped=True, size=64 * 1024 * 1024)
         database.command("profile", 2)
         use(psp, account, receiver)
@@ -113,6 +116,29 @@ def delivery(owner_id: str, number: int) -> Row:
     return {**row, **target, **named, **figures, "created_at": at, "updated_at": at, "due_at": at}
 
 
+def audit_row(account_id: str, number: int) -> Row:
+    at = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC) + datetime.timedelta(minutes=random.randrange(100_000))
+    actions = [Action.LOGGED_IN, Action.ACCOUNT_READ, Action.ROLE_CHANGED]
+    row = AuditRow(
+        id=f"aud_seed{number}",
+        at=at,
+        account_id="user_rare" if number == 1 else account_id if number % 2 else None,
+        role=None,
+        api_key_id=None,
+        session_id=None,
+        action=random.choice(actions) if number else Action.ACCOUNT_DELETED,
+        target_id=f"user_seed{number % 3}" if number else "user_rare",
+        outcome=random.choice([AuditOutcome.SUCCESS, AuditOutcome.FAILED]) if number != 2 else AuditOutcome.DENIED,
+        before=None,
+        after=None,
+        request_id=None,
+        address=None,
+    )
+    fields = asdict(row)
+    del fields["sequence"], fields["hash"]
+    return {"_id": fields.pop("id"), **fields, "linked": False}
+
+
 def customer(owner_id: str, number: int) -> Customer:
     at = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC) + datetime.timedelta(minutes=random.randrange(100_000))
     return Customer(
@@ -160,8 +186,29 @@ def use(psp: Psp, account: Account, receiver: Receiver) -> None:
     psp.get("/admin/payments", params={"sortBy": "amount", "ownerId": account.id}, headers=root)
     psp.get("/admin/dashboard", headers=root)
     psp.post("/users/refresh", json={"refresh_token": account.refresh_token})
+    use_audit(psp, account, root)
     psp.delete(f"/transactions/{made['id']}", headers=account.bearer)
     psp.delete(f"/users/{account.id}", headers=root)
+
+
+def use_audit(psp: Psp, account: Account, root: dict[str, str]) -> None:
+    for filters in AUDIT_FILTERS:
+        query = {name: value.format(account=account.id) for name, value in {**filters, "limit": "5"}.items()}
+        page = psp.get("/audit", params=query, headers=root).json()
+        assert page["auditRows"], filters
+        if page["nextCursor"]:
+            psp.get("/audit", params={**query, "cursor": page["nextCursor"]}, headers=root)
+    psp.login(account.email, "a wrong password")
+    psp.get("/users", headers=account.bearer)
+    deadline = time.monotonic() + 60
+    while (
+        psp.get("/audit", params={"limit": "1", "createdTo": "2026-01-15T00:00:00Z"}, headers=root).json()["auditRows"][
+            0
+        ]["hash"]
+        is None
+    ):
+        assert time.monotonic() < deadline, "the rows are not linked"
+        time.sleep(0.1)
 
 
 def use_customers(psp: Psp, account: Account) -> None:
@@ -345,6 +392,20 @@ REQUEST_FILTERS: list[dict[str, str]] = [
     {"requestId": "req_7"},
     {"requestId": "req_0", "status": "500"},
 ]
+AUDIT_FILTERS: list[dict[str, str]] = [
+    {},
+    *({"actorId": who} for who in ("{account}", "user_rare")),
+    *({"action": what} for what in ("session.login", "account.deleted")),
+    *({"targetId": what} for what in ("user_seed1", "user_rare")),
+    *({"outcome": how} for how in ("failed", "denied")),
+    *({"createdFrom": moment} for moment in ("2026-01-01T00:00:00Z", "2026-02-01T00:00:00Z")),
+    {"actorId": "{account}", "action": "account.read", "outcome": "failed"},
+    {"actorId": "{account}", "outcome": "failed", "createdTo": "2026-02-01T00:00:00Z"},
+    {"actorId": "{account}", "targetId": "user_seed1"},
+    {"actorId": "user_rare", "targetId": "user_seed1"},
+    {"action": "session.login", "targetId": "user_seed1", "createdFrom": "2026-01-15T00:00:00Z"},
+    {"action": "session.login", "outcome": "failed"},
+]
 CUSTOMER_FILTERS: list[dict[str, str]] = [
     {},
     *({"name": name} for name in ("a", "grace", "grace 7", "rare name")),
@@ -372,7 +433,9 @@ def is_list(row: Row) -> bool:
         "sort" in command or "pipeline" in command
     )
     listed_deliveries = row["ns"].endswith(".deliveries") and of_list
-    return listed_deliveries or bool(row["ns"].endswith((".payments", ".customers", ".events", ".request_logs")))
+    listed_audit = row["ns"].endswith(".audit") and command.get("hint") != "unlinked"
+    others = (".payments", ".customers", ".events", ".request_logs")
+    return listed_deliveries or listed_audit or bool(row["ns"].endswith(others))
 
 
 def test_nothing_scans_a_collection(profiled: list[Row]) -> None:

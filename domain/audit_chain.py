@@ -1,0 +1,77 @@
+"""The hash chain of the audit log: each link covers a row and the link before it, under a key that the database does
+not hold in plain text. Whoever changes the database without that key cannot make a chain that fits."""
+
+import hmac
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from core.crypto import keyed_hash
+
+CHAIN_FIELDS = frozenset({"linked", "sequence", "previous_hash", "hash"})
+"""What linking adds to a row; all else is covered by its link."""
+_LINK, _SEAL = "audit_link", "audit_head"
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The last link: how many rows are linked, and the hash of the last one in hex."""
+
+    sequence: int
+    hash: str
+
+
+GENESIS = Head(0, 64 * "0")
+"""Before the first link."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChainRow:
+    """A row, as the chain sees it."""
+
+    id: str
+    content: bytes
+    sequence: float | None = None
+    """A whole number, unless somebody has changed it."""
+    previous_hash: str | None = None
+    hash: str | None = None
+
+
+def canonical(row: Mapping[str, Any]) -> bytes:
+    """The bytes of a stored row that its link covers: every field, whatever it is called, but for those of the chain.
+
+    JSON with sorted names, compact and in ASCII. Times are told apart from texts that look like them.
+    """
+    covered = {name: value for name, value in row.items() if name not in CHAIN_FIELDS}
+    return json.dumps(covered, sort_keys=True, separators=(",", ":"), default=_told_apart).encode()
+
+
+def follow(key: bytes, head: Head, content: bytes) -> Head:
+    """The head once a row with this content is linked."""
+    return Head(head.sequence + 1, link_hash(key, head.hash, content))
+
+
+def link_hash(key: bytes, previous_hash: str, content: bytes) -> str:
+    return keyed_hash(key, _LINK, previous_hash.encode() + b"\0" + content).hex()
+
+
+def fits(key: bytes, row: ChainRow) -> bool:
+    """Whether a row is as it was linked, whichever place it has now."""
+    if row.previous_hash is None or row.hash is None:
+        return False
+    return hmac.compare_digest(link_hash(key, row.previous_hash, row.content).encode(), row.hash.encode())
+
+
+def seal(key: bytes, head: Head) -> str:
+    """What is kept beside the head, so that it cannot be moved by hand."""
+    return keyed_hash(key, _SEAL, f"{head.sequence}:{head.hash}".encode()).hex()
+
+
+def _told_apart(value: object) -> object:
+    if isinstance(value, datetime):
+        # In any zone: tests and tools may read times without one.
+        moment = value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+        return {"$date": moment.isoformat(timespec="milliseconds")}
+    return {f"${type(value).__name__}": repr(value)}

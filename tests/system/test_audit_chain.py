@@ -1,0 +1,476 @@
+"""The audit log's hash chain: whatever is done to it by hand is noticed and named, and no worker's death breaks it."""
+
+import asyncio
+import json
+import re
+import subprocess
+import threading
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pymongo
+import pytest
+
+from core import clock, ids
+from core.database import Database, Document
+from domain.audit import Action
+from domain.audit_chain import GENESIS, Head, canonical, seal
+from domain.roles import Role
+from repositories.audit import AuditRepository
+from repositories.audit_chain import AuditChainRepository, SealedHead
+from repositories.indexes import create_indexes
+from services.audit import COMMAND_LINE, Audit
+from services.audit_chain import AuditChain, Break
+from services.caller import Caller
+from tests.chaos.crashing_worker import STOPPED, CrashPoint, start_worker
+from tests.chaos.lanes import PATIENCE_S, lane
+from tests.command_line import command
+from tests.conftest import ADMIN_EMAIL, ADMIN_PASSWORD, Server, clean_environment
+from tests.factories import Psp
+from tests.scale import scaled
+
+KEY = b"a key of thirty-two bytes, or so"
+ROWS = 9
+ACTOR = COMMAND_LINE.of(Caller("user_1", Role.SYSTEM_ADMIN, "sess_1"))
+
+
+class Log:
+    """An audit log, and a hand that changes it."""
+
+    def __init__(self, database: Database):
+        self.database = database
+        self.rows, self.heads = database["audit"], database["audit_head"]
+        self.chain = AuditChain(database, AuditChainRepository(database), KEY)
+        self._audit = Audit(AuditRepository(database))
+
+    async def write(self, count: int = 1) -> None:
+        for number in range(count):
+            change = {"before": {"role": "user"}, "after": {"role": "merchant"}}
+            await self._audit.record(ACTOR, Action.ROLE_CHANGED, f"user_{number}", **change)  # type: ignore[arg-type]
+
+    async def link(self) -> None:
+        while await self.chain.link_batch():
+            pass
+
+    async def at(self, sequence: int) -> Document:
+        row = await self.rows.find_one({"sequence": sequence})
+        assert row is not None
+        return row
+
+    async def change(self, place: int, **fields: Any) -> None:
+        await self.rows.update_one({"sequence": place}, {"$set": fields})
+
+    async def make_room(self, sequence: int) -> None:
+        """Everything from here on one place further."""
+        for number in range(ROWS, sequence - 1, -1):
+            await self.change(number, sequence=number + 1)
+
+    async def forged(self, place: int, **fields: Any) -> None:
+        """A row like another one, at a place of its own."""
+        like = await self.at(1)
+        await self.rows.insert_one({**like, "_id": ids.fresh("aud"), "sequence": place, **fields})
+
+
+@pytest.fixture(scope="module")
+async def clients(mongo_uri: str) -> AsyncIterator[list[Database]]:
+    """Connections of their own, as processes have them."""
+    made = [Database(mongo_uri, "audit_chain") for _ in range(4)]
+    await create_indexes(made[0])
+    yield made
+    await made[0].drop()
+    for one in made:
+        one.close()
+
+
+@pytest.fixture
+async def databases(clients: list[Database]) -> list[Database]:
+    """With an empty log."""
+    for name in ("audit", "audit_head"):
+        await clients[0][name].delete_many({})
+    return clients
+
+
+@pytest.fixture
+async def log(databases: list[Database]) -> Log:
+    """Some rows, all of them linked."""
+    log = Log(databases[0])
+    await log.write(ROWS)
+    await log.link()
+    return log
+
+
+async def test_a_log_that_nobody_changed_is_whole(log: Log) -> None:
+    found = await log.chain.verify()
+
+    assert (found.problem, found.linked, found.unlinked) == (None, ROWS, 0)
+    assert found.head == Head(ROWS, (await log.at(ROWS))["hash"])
+
+
+async def test_an_empty_log_is_whole(databases: list[Database]) -> None:
+    found = await Log(databases[0]).chain.verify()
+
+    assert (found.problem, found.linked, found.head) == (None, 0, GENESIS)
+
+
+async def test_rows_are_linked_in_the_order_of_their_times_and_ids(log: Log) -> None:
+    in_order = await log.rows.find().sort([("at", 1), ("_id", 1)]).to_list(None)
+
+    assert [row["sequence"] for row in in_order] == list(range(1, ROWS + 1))
+
+
+async def test_what_is_not_linked_yet_is_told(log: Log) -> None:
+    await log.write(2)
+
+    found = await log.chain.verify()
+
+    assert (found.problem, found.linked, found.unlinked) == (None, ROWS, 2)
+
+
+async def change_a_field(log: Log) -> None:
+    await log.change(4, target_id="user_other")
+
+
+async def change_what_was_before(log: Log) -> None:
+    await log.change(4, before={"role": "system_admin"})
+
+
+async def change_the_time_to_a_text(log: Log) -> None:
+    await log.change(4, at=str((await log.at(4))["at"]))
+
+
+async def add_a_field(log: Log) -> None:
+    await log.change(4, note="approved")
+
+
+async def take_a_field_away(log: Log) -> None:
+    await log.rows.update_one({"sequence": 4}, {"$unset": {"address": ""}})
+
+
+async def change_a_hash(log: Log) -> None:
+    await log.change(4, hash=64 * "0")
+
+
+async def take_a_hash_away(log: Log) -> None:
+    await log.rows.update_one({"sequence": 4}, {"$unset": {"hash": "", "previous_hash": ""}})
+
+
+async def change_the_last(log: Log) -> None:
+    await log.change(ROWS, target_id="user_other")
+
+
+async def remove(log: Log) -> None:
+    await log.rows.delete_one({"sequence": 4})
+
+
+async def remove_the_first(log: Log) -> None:
+    await log.rows.delete_one({"sequence": 1})
+
+
+async def remove_and_close_the_gap(log: Log) -> None:
+    await log.rows.delete_one({"sequence": 4})
+    for number in range(5, ROWS + 1):
+        await log.change(number, sequence=number - 1)
+
+
+async def have_one_linked_again(log: Log) -> None:
+    await log.change(4, linked=False, target_id="user_other")
+    await log.link()
+
+
+async def cut_the_tail(log: Log) -> None:
+    await log.rows.delete_many({"sequence": {"$gt": 6}})
+
+
+async def insert(log: Log) -> None:
+    await log.make_room(4)
+    await log.forged(4, previous_hash=(await log.at(3))["hash"], hash=64 * "0")
+
+
+async def insert_a_copy(log: Log) -> None:
+    await log.make_room(4)
+    await log.forged(4)
+
+
+async def insert_at_the_end(log: Log) -> None:
+    await log.forged(ROWS + 1, previous_hash=(await log.at(ROWS))["hash"])
+
+
+async def insert_outside_of_the_chain(log: Log) -> None:
+    row = await log.at(1)
+    del row["sequence"]
+    await log.rows.insert_one({**row, "_id": ids.fresh("aud")})
+
+
+async def insert_before_the_first(log: Log) -> None:
+    await log.forged(0)
+
+
+async def swap(log: Log) -> None:
+    await log.change(4, sequence=-1)
+    await log.change(6, sequence=4)
+    await log.change(-1, sequence=6)
+
+
+async def swap_neighbours(log: Log) -> None:
+    await log.change(4, sequence=-1)
+    await log.change(5, sequence=4)
+    await log.change(-1, sequence=5)
+
+
+async def move_the_head(log: Log) -> None:
+    await log.rows.delete_many({"sequence": {"$gt": 6}})
+    await log.heads.update_one({}, {"$set": {"sequence": 6, "hash": (await log.at(6))["hash"]}})
+
+
+async def spoil_the_head(log: Log) -> None:
+    await log.heads.update_one({}, {"$set": {"sequence": "many"}, "$unset": {"hash": ""}})
+
+
+async def remove_the_head(log: Log) -> None:
+    await log.heads.delete_one({})
+
+
+async def put_the_head_back(log: Log) -> None:
+    before = await log.heads.find_one({})
+    assert before is not None
+    await log.write()
+    await log.link()
+    await log.heads.replace_one({}, before)
+
+
+HANDS: Mapping[Callable[[Log], Awaitable[None]], tuple[Break, int | None]] = {
+    change_a_field: (Break.CHANGED, 4),
+    change_what_was_before: (Break.CHANGED, 4),
+    change_the_time_to_a_text: (Break.CHANGED, 4),
+    add_a_field: (Break.CHANGED, 4),
+    take_a_field_away: (Break.CHANGED, 4),
+    change_a_hash: (Break.CHANGED, 4),
+    take_a_hash_away: (Break.CHANGED, 4),
+    change_the_last: (Break.CHANGED, ROWS),
+    remove: (Break.REMOVED, 4),
+    remove_the_first: (Break.REMOVED, 1),
+    remove_and_close_the_gap: (Break.REMOVED, 4),
+    have_one_linked_again: (Break.REMOVED, 4),
+    cut_the_tail: (Break.REMOVED, 7),
+    insert: (Break.INSERTED, 4),
+    insert_a_copy: (Break.INSERTED, 4),
+    insert_at_the_end: (Break.INSERTED, ROWS + 1),
+    insert_outside_of_the_chain: (Break.INSERTED, None),
+    insert_before_the_first: (Break.INSERTED, None),
+    swap: (Break.REORDERED, 4),
+    swap_neighbours: (Break.REORDERED, 4),
+    move_the_head: (Break.HEAD_CHANGED, None),
+    spoil_the_head: (Break.HEAD_CHANGED, None),
+    remove_the_head: (Break.HEAD_CHANGED, None),
+    put_the_head_back: (Break.HEAD_CHANGED, None),
+}
+
+
+@pytest.mark.parametrize("hand", HANDS, ids=lambda hand: hand.__name__)
+async def test_what_is_done_by_hand_is_named(log: Log, hand: Callable[[Log], Awaitable[None]]) -> None:
+    await hand(log)
+
+    problem = (await log.chain.verify()).problem
+
+    assert problem is not None
+    assert (problem.kind, problem.sequence) == HANDS[hand]
+
+
+@pytest.mark.parametrize("hand", [move_the_head, spoil_the_head, remove_the_head, put_the_head_back])
+async def test_no_worker_makes_a_chain_whole_that_was_broken(log: Log, hand: Callable[[Log], Awaitable[None]]) -> None:
+    await hand(log)
+    await log.write()
+    await log.link()
+
+    found = await log.chain.verify()
+
+    assert found.problem is not None
+    assert (found.problem.kind, found.unlinked) == (Break.HEAD_CHANGED, 1)
+
+
+async def test_a_head_that_was_kept_shows_that_the_end_was_put_back(log: Log) -> None:
+    """Rows and head as they once were: in the database alone nothing tells it from a log that never went on."""
+    older, kept = await log.heads.find_one({}), (await log.chain.verify()).head
+    assert older is not None
+    await log.write(3)
+    await log.link()
+    later = (await log.chain.verify(kept)).head
+    await log.rows.delete_many({"sequence": {"$gt": kept.sequence}})
+    await log.heads.replace_one({}, older)
+
+    assert (await log.chain.verify(kept)).problem is None
+    for _ in range(2):
+        problem = (await log.chain.verify(later)).problem
+        assert problem is not None
+        assert (problem.kind, problem.sequence) == (Break.KEPT_HEAD_MISSING, later.sequence)
+        await log.write(5)  # now there are as many rows again, and more
+        await log.link()
+
+
+async def test_workers_that_link_at_once_make_one_chain(databases: list[Database]) -> None:
+    logs = [Log(database) for database in databases]
+    rows = 1000
+    before = [{"_id": ids.fresh("aud"), "at": clock.now(), "linked": False, "number": one} for one in range(rows)]
+    await logs[0].rows.insert_many(before)
+
+    async def link_until_all_are(log: Log) -> int:
+        linked = 0
+        while await log.rows.count_documents({"linked": True}) < rows:
+            linked += await log.chain.link_batch()
+        return linked
+
+    shares = await asyncio.gather(*(link_until_all_are(log) for log in logs))
+
+    found = await logs[0].chain.verify()
+    assert (sum(shares), found.problem, found.linked, found.unlinked) == (rows, None, rows, 0)
+
+
+async def test_a_worker_that_wakes_up_after_its_lease_changes_nothing(log: Log) -> None:
+    await log.write(2)
+    late = await AuditChainRepository(log.database).lease(SealedHead(GENESIS, seal(KEY, GENESIS)), 60)
+    assert late is not None
+    assert await log.chain.link_batch() == 0, "another one holds it"
+    await let_the_lease_end(log)
+    assert await log.chain.link_batch() == 2
+
+    await log.write()
+    assert await log.database.in_transaction(lambda session: log.chain._link(late, session)) == 0
+
+    assert (await log.chain.verify()).problem is None
+    assert await log.rows.count_documents({"linked": False}) == 1
+
+
+async def let_the_lease_end(log: Log) -> None:
+    await log.heads.update_one({}, {"$set": {"lease_until": datetime.now(UTC) - timedelta(minutes=1)}})
+
+
+STEPS = scaled(
+    [CrashPoint("repositories.audit_chain:AuditChainRepository.link", True)],
+    [
+        CrashPoint(method, after)
+        for method in (
+            "repositories.audit_chain:AuditChainRepository.lease",
+            "repositories.audit_chain:AuditChainRepository.unlinked",
+            "repositories.audit_chain:AuditChainRepository.link",
+            "services.audit_chain:AuditChain.link_batch",
+        )
+        for after in (False, True)
+    ],
+)
+
+
+@pytest.mark.scaled
+async def test_a_worker_that_stops_dead_at_any_step_leaves_a_chain_that_is_whole(
+    mongo_uri: str, mongo: pymongo.MongoClient[dict[str, Any]], tmp_path: Path
+) -> None:
+    async with lane(mongo_uri, mongo, tmp_path / "linking") as one:
+        written = 0
+        for number, point in enumerate(STEPS):
+            for _ in range(30):
+                await one.psp.audit.record(ACTOR, Action.ROLE_CHANGED, "user_1")
+            written += 30
+            worker = start_worker(one.settings, tmp_path / f"{number}.log", point)
+            async with asyncio.timeout(PATIENCE_S):
+                while worker.exitcode is None:
+                    await asyncio.sleep(0.02)
+            assert worker.exitcode == STOPPED
+            left = await one.psp.audit_chain.verify()
+            assert (left.problem, left.linked + left.unlinked) == (None, written), point
+
+            ended = {"$set": {"lease_until": datetime.now(UTC) - timedelta(minutes=1)}}
+            one.database["audit_head"].update_one({}, ended)
+            while await one.psp.audit_chain.link_batch():
+                pass
+            assert (await one.psp.audit_chain.verify()).linked == written, point
+
+
+def test_times_are_told_from_texts_and_names_are_sorted() -> None:
+    moment = datetime(2026, 11, 22, 1, 2, 3, 4000, tzinfo=UTC)
+
+    assert canonical({"b": moment, "a": None, "linked": True, "hash": "x"}) == (
+        b'{"a":null,"b":{"$date":"2026-11-22T01:02:03.004+00:00"}}'
+    )
+    assert seal(KEY, GENESIS) != seal(KEY, Head(1, GENESIS.hash))
+
+
+@contextmanager
+def client_of(server: Server) -> Iterator[Psp]:
+    with httpx.Client(base_url=server.url, timeout=35, verify=False) as client:
+        yield Psp(client, ADMIN_EMAIL, ADMIN_PASSWORD)
+
+
+def until(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not true():
+        assert time.monotonic() < deadline, "it never came to that"
+        time.sleep(0.05)
+
+
+@pytest.fixture
+def verify(
+    start_server: Callable[..., Server], data_dir: Path, tmp_path: Path
+) -> tuple[Server, Callable[..., subprocess.CompletedProcess[str]]]:
+    """A server of its own that works and writes, and the command beside it."""
+    name = f"audit_{tmp_path.name}"[:60]
+    server = start_server(MONGODB_DB=name)
+    settings = clean_environment(DATA_DIR=str(data_dir), MONGODB_DB=name)
+    return server, lambda *arguments: command("audit", "verify", *arguments, cwd=tmp_path, **settings)
+
+
+def test_the_command_tells_whether_the_log_is_whole(
+    verify: tuple[Server, Callable[..., subprocess.CompletedProcess[str]]],
+    mongo: pymongo.MongoClient[dict[str, Any]],
+    tmp_path: Path,
+) -> None:
+    server, run = verify
+    rows = mongo[f"audit_{tmp_path.name}"[:60]]["audit"]
+    with client_of(server) as psp:
+        for _ in range(5):
+            psp.register()
+        until(lambda: rows.count_documents({"linked": True}) >= 10)
+
+        whole = run()
+        (head,) = re.findall(r"^Head: (\d+:[0-9a-f]{64})$", whole.stdout, re.MULTILINE)
+        assert (whole.returncode, whole.stderr) == (0, ""), whole
+        assert re.search(r"^Whole: \d+ rows\.$", whole.stdout, re.MULTILINE)
+        as_json = run("--json", "--head", head)
+        told = json.loads(as_json.stdout)
+        assert (as_json.returncode, told["whole"], told["problem"]) == (0, True, None)
+        assert told["linked"] >= 10
+
+        row = rows.find_one_and_update({"sequence": 4}, {"$set": {"target_id": "user_other"}})
+        broken, broken_json = run(), run("--json")
+        assert broken.returncode == broken_json.returncode == 1
+        assert f"Broken after 3 rows: Row 4 ({row['_id']}) was changed after it was linked." in broken.stdout
+        assert json.loads(broken_json.stdout)["problem"] == {"kind": "changed", "sequence": 4, "rowId": row["_id"]}
+        assert run("--head", "nonsense").returncode == 2
+
+
+def test_a_log_is_whole_while_servers_write(
+    verify: tuple[Server, Callable[..., subprocess.CompletedProcess[str]]],
+) -> None:
+    server, run = verify
+    stopped = threading.Event()
+
+    def write() -> None:
+        with client_of(server) as psp:
+            while not stopped.is_set():
+                psp.login("nobody@example.com")
+
+    with ThreadPoolExecutor(2) as pool:
+        writers = [pool.submit(write) for _ in range(2)]
+        try:
+            found = [json.loads(run("--json").stdout) for _ in range(2)]
+        finally:
+            stopped.set()
+        for writer in writers:
+            writer.result()
+
+    assert [one["whole"] for one in found] == [True, True]
+    assert 0 < found[0]["linked"] < found[1]["linked"]
