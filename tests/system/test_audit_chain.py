@@ -3,12 +3,8 @@
 import asyncio
 import json
 import re
-import subprocess
-import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,7 +12,9 @@ from typing import Any
 import httpx
 import pymongo
 import pytest
+from typer.testing import CliRunner, Result
 
+from cli import app  # noqa: TID251 - the command line itself is what is tested
 from core import clock, ids
 from core.database import Database, Document
 from domain.audit import Action
@@ -29,9 +27,8 @@ from services.audit import COMMAND_LINE, Audit
 from services.audit_chain import AuditChain, Break
 from services.caller import Caller
 from tests.chaos.crashing_worker import STOPPED, CrashPoint, start_worker
-from tests.chaos.lanes import PATIENCE_S, lane
-from tests.command_line import command
-from tests.conftest import ADMIN_EMAIL, ADMIN_PASSWORD, Server, clean_environment
+from tests.chaos.lanes import PATIENCE_S, SECRETS, lane
+from tests.conftest import ADMIN_EMAIL, ADMIN_PASSWORD, Server
 from tests.factories import Psp
 from tests.scale import scaled
 
@@ -399,78 +396,60 @@ def test_times_are_told_from_texts_and_names_are_sorted() -> None:
     assert seal(KEY, GENESIS) != seal(KEY, Head(1, GENESIS.hash))
 
 
-@contextmanager
-def client_of(server: Server) -> Iterator[Psp]:
-    with httpx.Client(base_url=server.url, timeout=35, verify=False) as client:
-        yield Psp(client, ADMIN_EMAIL, ADMIN_PASSWORD)
-
-
-def until(true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not true():
-        assert time.monotonic() < deadline, "it never came to that"
-        time.sleep(0.05)
-
-
-@pytest.fixture
-def verify(
-    start_server: Callable[..., Server], data_dir: Path, tmp_path: Path
-) -> tuple[Server, Callable[..., subprocess.CompletedProcess[str]]]:
-    """A server of its own that works and writes, and the command beside it."""
-    name = f"audit_{tmp_path.name}"[:60]
-    server = start_server(MONGODB_DB=name)
-    settings = clean_environment(DATA_DIR=str(data_dir), MONGODB_DB=name)
-    return server, lambda *arguments: command("audit", "verify", *arguments, cwd=tmp_path, **settings)
-
-
 def test_the_command_tells_whether_the_log_is_whole(
-    verify: tuple[Server, Callable[..., subprocess.CompletedProcess[str]]],
-    mongo: pymongo.MongoClient[dict[str, Any]],
-    tmp_path: Path,
+    start_server: Callable[..., Server], mongo_uri: str, mongo: pymongo.MongoClient[dict[str, Any]], tmp_path: Path
 ) -> None:
-    server, run = verify
-    rows = mongo[f"audit_{tmp_path.name}"[:60]]["audit"]
-    with client_of(server) as psp:
+    name = f"audit_{tmp_path.name}"[:60]
+    settings = {"MONGODB_URI": mongo_uri, "MONGODB_DB": name, **SECRETS}
+    server, rows = start_server(**settings), mongo[name]["audit"]
+
+    def run(*arguments: str) -> Result:
+        return CliRunner().invoke(app, ["audit", "verify", *arguments], env=settings)
+
+    with httpx.Client(base_url=server.url, timeout=35, verify=False) as client:
+        psp = Psp(client, ADMIN_EMAIL, ADMIN_PASSWORD)
         for _ in range(5):
             psp.register()
-        until(lambda: rows.count_documents({"linked": True}) >= 10)
+    deadline = time.monotonic() + PATIENCE_S
+    while rows.count_documents({"linked": True}) < 11:  # the first system_admin is one
+        assert time.monotonic() < deadline, "the rows are not linked"
+        time.sleep(0.05)
 
-        whole = run()
-        (head,) = re.findall(r"^Head: (\d+:[0-9a-f]{64})$", whole.stdout, re.MULTILINE)
-        assert (whole.returncode, whole.stderr) == (0, ""), whole
-        assert re.search(r"^Whole: \d+ rows\.$", whole.stdout, re.MULTILINE)
-        as_json = run("--json", "--head", head)
-        told = json.loads(as_json.stdout)
-        assert (as_json.returncode, told["whole"], told["problem"]) == (0, True, None)
-        assert told["linked"] >= 10
+    whole = run()
+    (head,) = re.findall(r"^Head: (11:[0-9a-f]{64})$", whole.output, re.MULTILINE)
+    assert (whole.exit_code, whole.output) == (0, f"Whole: 11 rows.\nHead: {head}\n")
+    as_json = run("--json", "--head", head)
+    told = {"whole": True, "linked": 11, "unlinked": 0, "head": head, "problem": None}
+    assert (as_json.exit_code, json.loads(as_json.output)) == (0, told)
 
-        row = rows.find_one_and_update({"sequence": 4}, {"$set": {"target_id": "user_other"}})
-        broken, broken_json = run(), run("--json")
-        assert broken.returncode == broken_json.returncode == 1
-        assert f"Broken after 3 rows: Row 4 ({row['_id']}) was changed after it was linked." in broken.stdout
-        assert json.loads(broken_json.stdout)["problem"] == {"kind": "changed", "sequence": 4, "rowId": row["_id"]}
-        assert run("--head", "nonsense").returncode == 2
+    row = rows.find_one_and_update({"sequence": 4}, {"$set": {"target_id": "user_other"}})
+    broken, broken_json = run(), run("--json")
+    assert broken.exit_code == broken_json.exit_code == 1
+    assert broken.output == f"Broken after 3 rows: Row 4 ({row['_id']}) was changed after it was linked.\n"
+    assert json.loads(broken_json.output)["problem"] == {"kind": "changed", "sequence": 4, "rowId": row["_id"]}
+    assert run("--head", "nonsense").exit_code == 2
 
 
-def test_a_log_is_whole_while_servers_write(
-    verify: tuple[Server, Callable[..., subprocess.CompletedProcess[str]]],
-) -> None:
-    server, run = verify
-    stopped = threading.Event()
+async def test_a_log_is_whole_while_it_is_written_and_linked(databases: list[Database]) -> None:
+    writers, linker, judge = Log(databases[0]), Log(databases[1]), Log(databases[2])
+    stopped = asyncio.Event()
 
-    def write() -> None:
-        with client_of(server) as psp:
-            while not stopped.is_set():
-                psp.login("nobody@example.com")
+    async def write() -> None:
+        while not stopped.is_set():
+            await writers.write()
 
-    with ThreadPoolExecutor(2) as pool:
-        writers = [pool.submit(write) for _ in range(2)]
-        try:
-            found = [json.loads(run("--json").stdout) for _ in range(2)]
-        finally:
-            stopped.set()
-        for writer in writers:
-            writer.result()
+    async def link() -> None:
+        while not stopped.is_set():
+            await linker.chain.link_batch()
 
-    assert [one["whole"] for one in found] == [True, True]
-    assert 0 < found[0]["linked"] < found[1]["linked"]
+    work = [asyncio.create_task(one()) for one in (write, write, link)]
+    found = []
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            while len(found) < 20 or found[-1].linked <= found[0].linked:
+                found.append(await judge.chain.verify())
+    finally:
+        stopped.set()
+        await asyncio.gather(*work)
+
+    assert {one.problem for one in found} == {None}
