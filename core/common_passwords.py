@@ -1,4 +1,4 @@
-"""The passwords that everybody tries first (`common_passwords.txt`, docs/decisions/0031)."""
+"""The passwords that everybody tries first (`common_passwords.txt`, docs/decisions/0032)."""
 
 from functools import cache
 from pathlib import Path
