@@ -74,10 +74,10 @@ _NOT_ALPHANUMERIC = re.compile("[^a-z0-9]")
 _KEYS = re.compile(r"(psp_(?:sk|rt)_)[0-9A-Za-z]{11,}+|(pk_)[0-9A-Za-z]{27,}+|(whsec_)[\w+/=-]{8,}+", re.ASCII)
 _MAYBE_JWT = re.compile(r"eyJ[\w-]*+(?:\.[\w-]*+){0,2}", re.ASCII)
 _MAYBE_CREDENTIALS = re.compile(r"\b(basic|bearer)(\s++)([\w+/=.~-]++)", re.ASCII | re.IGNORECASE)
-_SIGNS = (b"psp_", b"pk_", b"whsec_", b"eyj", b"//", b"/3ds/", b"basic", b"bearer", b"%", b"\\")
+_SIGNS = ("psp_", "pk_", "whsec_", "eyj", "//", "/3ds/", "basic", "bearer", "%", "\\")
 _ALL_NAMES = (*_SECRET_PARTS, *_SECRET_NAMES, *_NUMBER_NAMES, *_BESIDE_CARD_NUMBERS)
 # Where one is a part of another, the part is enough.
-_NAMES = [name.encode() for name in _ALL_NAMES if not any(part in name and part != name for part in _ALL_NAMES)]
+_NAMES = [name for name in _ALL_NAMES if not any(part in name and part != name for part in _ALL_NAMES)]
 _BETWEEN_LETTERS = bytes(byte for byte in range(128) if not chr(byte).isalnum())
 _DIGITS_ALIKE = bytes.maketrans(b"0123456789", b"0000000000")
 _PROOF = re.compile(r"(/3ds/[^/\s]++/)[^/?\s\"'&]++")
@@ -103,18 +103,21 @@ def redact_text(text: str) -> str:
     return text
 
 
-def holds_no_secret(text: bytes) -> bool:
+def holds_no_secret(raw: bytes) -> bool:
     """Whether that is certain at a glance, which costs a tenth of reading JSON and judging its values. False where a
     closer look is needed, which most often finds nothing."""
-    lowered = text.lower()
+    if not raw.isascii() or b"000000000000" in raw.translate(_DIGITS_ALIKE, b" +-"):
+        return False
+    lowered = raw.lower()
+    # Text, because it is searched twice as fast as bytes.
+    text, letters = lowered.decode("ascii"), lowered.translate(None, _BETWEEN_LETTERS).decode("ascii")
     for sign in _SIGNS:
-        if sign in lowered:
+        if sign in text:
             return False
-    letters = lowered.translate(None, _BETWEEN_LETTERS)
-    for name in _NAMES:
+    for name in _NAMES:  # noqa: SIM110 - `any` with a generator takes longer than the searches
         if name in letters:
             return False
-    return text.isascii() and b"000000000000" not in text.translate(_DIGITS_ALIKE, b" +-")
+    return True
 
 
 def mask_pans(text: str) -> str:

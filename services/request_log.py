@@ -37,7 +37,7 @@ _CLOSE_S = 3.0
 _TOLD_EVERY_S = 60.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: that would take as long as all the rest of noting it
 class NotedRequest:
     """A request and its answer as they were, secrets included: it never leaves the memory of this process."""
 
