@@ -8,6 +8,7 @@ import re
 import string
 from base64 import b64decode
 from collections.abc import Callable
+from dataclasses import dataclass
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any
@@ -17,6 +18,9 @@ from domain.cards import pans_in
 
 REDACTED = "[redacted]"
 _DEEPEST = 100
+_LONGEST_USUAL_NAME = 64
+_SHORTEST_BY_FORM = 12
+_NO_CARD_NUMBER = 10**11
 
 # Names are compared in lower case, without anything between their words.
 _SECRET_PARTS = (
@@ -54,6 +58,9 @@ _YEAR = re.compile("20[0-9]{2}")
 _LONGEST_PHONE_NUMBER = 13
 """Digits behind a plus sign. No card has so few any more that begins as a phone number may."""
 
+_MAYBE_NAMED = re.compile(
+    r"pass|pwd|pin|secret|credential|cookie|cv[cvn]|code|key|token|jwt|auth|proof|%|\\u", re.IGNORECASE
+)
 _NAME = re.compile(r"""(?<![\w%\\.\[-])([\w%\\.\[\]-]{2,200}+)["']?\s*+[:=]\s*+""")
 _VALUE = re.compile(
     r"""[bru]{0,2}"(?:[^"\\]|\\.)*+"? | [bru]{0,2}'(?:[^'\\]|\\.)*+'? | \\+(["'])(?:(?!\1).)*+
@@ -67,6 +74,12 @@ _NOT_ALPHANUMERIC = re.compile("[^a-z0-9]")
 _KEYS = re.compile(r"(psp_(?:sk|rt)_)[0-9A-Za-z]{11,}+|(pk_)[0-9A-Za-z]{27,}+|(whsec_)[\w+/=-]{8,}+", re.ASCII)
 _MAYBE_JWT = re.compile(r"eyJ[\w-]*+(?:\.[\w-]*+){0,2}", re.ASCII)
 _MAYBE_CREDENTIALS = re.compile(r"\b(basic|bearer)(\s++)([\w+/=.~-]++)", re.ASCII | re.IGNORECASE)
+_SIGNS = ("psp_", "pk_", "whsec_", "eyj", "//", "/3ds/", "basic", "bearer", "%", "\\")
+_ALL_NAMES = (*_SECRET_PARTS, *_SECRET_NAMES, *_NUMBER_NAMES, *_BESIDE_CARD_NUMBERS)
+# Where one is a part of another, the part is enough.
+_NAMES = [name for name in _ALL_NAMES if not any(part in name and part != name for part in _ALL_NAMES)]
+_BETWEEN_LETTERS = bytes(byte for byte in range(128) if not chr(byte).isalnum())
+_DIGITS_ALIKE = bytes.maketrans(b"0123456789", b"0000000000")
 _PROOF = re.compile(r"(/3ds/[^/\s]++/)[^/?\s\"'&]++")
 _URL_PASSWORD = re.compile(r"(//[^\s/:@]*+:)[^\s/]+(?=@)")
 
@@ -90,26 +103,39 @@ def redact_text(text: str) -> str:
     return text
 
 
+def holds_no_secret(raw: bytes) -> bool:
+    """Whether that is certain at a glance, which costs a tenth of reading JSON and judging its values. False where a
+    closer look is needed, which most often finds nothing."""
+    if not raw.isascii() or b"000000000000" in raw.translate(_DIGITS_ALIKE, b" +-"):
+        return False
+    lowered = raw.lower()
+    # Text, because it is searched twice as fast as bytes.
+    text, letters = lowered.decode("ascii"), lowered.translate(None, _BETWEEN_LETTERS).decode("ascii")
+    for sign in _SIGNS:
+        if sign in text:
+            return False
+    for name in _NAMES:  # noqa: SIM110 - `any` with a generator takes longer than the searches
+        if name in letters:
+            return False
+    return True
+
+
 def mask_pans(text: str) -> str:
     """The text with the card numbers in it masked: people paste them where they do not belong, an address, say, and
     with other digits beside them."""
     return _DIGITS_TYPED.sub(_masked, text) if len(text) >= 12 else text
 
 
-@lru_cache(maxsize=4096)
 def is_secret_field(name: str) -> bool:
     """Whether what stands under this name is never shown: in camelCase, snake_case, capitals or kebab-case."""
-    plain = _plain_name(name)
-    if plain in _SECRET_NAMES:
-        return True
-    return any(part in plain for part in _SECRET_PARTS) and not plain.endswith(_ABOUT_A_SECRET)
+    return _field(name).secret
 
 
 def could_hold_a_secret(name: str) -> bool:
     """Whether somebody may send a secret under this name by mistake: who mixes up the fields of a card sends its number
     or its security code as another one of them."""
-    plain = _plain_name(name)
-    return is_secret_field(name) or plain in _NUMBER_NAMES or plain in _BESIDE_SECRETS
+    field = _field(name)
+    return field.secret or field.plain in _NUMBER_NAMES or field.plain in _BESIDE_SECRETS
 
 
 @lru_cache(maxsize=1024)  # the same few names come with every answer
@@ -119,36 +145,59 @@ def is_secret_header(name: str) -> bool:
     return name not in _KEYS_THAT_OPEN_NOTHING and any(part in name for part in _SECRET_HEADER_PARTS)
 
 
-def _plain_name(name: str) -> str:
+@dataclass(frozen=True, slots=True)
+class _Field:
+    """What a field's name says of its value."""
+
+    shown: str
+    plain: str
+    """In lower case, without anything between its words."""
+    secret: bool
+    of_a_card: bool
+
+
+def _field(name: str) -> _Field:
+    # Names come again and again. Long ones do not, and whoever sends them must not fill the memory.
+    return _usual_field(name) if len(name) <= _LONGEST_USUAL_NAME else _judged(name)
+
+
+def _judged(name: str) -> _Field:
     last = _LAST_PART.search(_unescaped(name))
-    return _NOT_ALPHANUMERIC.sub("", last[0].lower()) if last else ""
+    plain = _NOT_ALPHANUMERIC.sub("", last[0].lower()) if last else ""
+    secret = any(part in plain for part in _SECRET_PARTS) and not plain.endswith(_ABOUT_A_SECRET)
+    of_a_card = plain in _NUMBER_NAMES or plain in _BESIDE_CARD_NUMBERS
+    return _Field(redact_text(name), plain, secret or plain in _SECRET_NAMES, of_a_card)
+
+
+_usual_field = lru_cache(maxsize=4096)(_judged)
 
 
 def _redacted(value: Any, depth: int) -> Any:
     if isinstance(value, str):
-        return redact_text(value)
-    if value is None or isinstance(value, bool):
+        # No secret is so short and without anything but letters and digits, unless its name says so.
+        return value if len(value) < _SHORTEST_BY_FORM and value.isalnum() else redact_text(value)
+    if value is None or isinstance(value, bool) or (isinstance(value, int) and abs(value) < _NO_CARD_NUMBER):
         return value
-    if depth == 0:
-        return REDACTED
-    if isinstance(value, dict):
-        return {redact_text(str(name)): _redacted_field(str(name), item, depth - 1) for name, item in value.items()}
-    if isinstance(value, list | tuple):
+    if isinstance(value, dict | list | tuple):
+        if depth == 0:
+            return REDACTED
+        if isinstance(value, dict):
+            return dict([_redacted_field(_field(str(name)), item, depth - 1) for name, item in value.items()])
         return [_redacted(item, depth - 1) for item in value]
     text = str(value)
-    shown = redact_text(text)
+    shown = mask_pans(text)
     return value if shown == text and isinstance(value, int | float | Decimal) else shown
 
 
-def _redacted_field(name: str, value: Any, depth: int) -> Any:
+def _redacted_field(field: _Field, value: Any, depth: int) -> tuple[str, Any]:
     if value is None or value == "":
-        return value
-    if is_secret_field(name):
-        return REDACTED
+        return field.shown, value
+    if field.secret:
+        return field.shown, REDACTED
     shown = _redacted(value, depth)
-    if shown != value or not isinstance(value, str | int | float):
-        return shown
-    return REDACTED if _typed_by_mistake(_plain_name(name), str(value)) else value
+    if field.of_a_card and isinstance(value, str | int | float) and shown == value:
+        shown = REDACTED if _typed_by_mistake(field.plain, str(value)) else value
+    return field.shown, shown
 
 
 def _typed_by_mistake(name: str, text: str) -> bool:
@@ -160,7 +209,7 @@ def _typed_by_mistake(name: str, text: str) -> bool:
 
 
 def _without_secrets(text: str) -> str:
-    if ":" in text or "=" in text:
+    if (":" in text or "=" in text) and _MAYBE_NAMED.search(text):
         text = _without_named_secrets(text)
     for sign, pattern, replacement in _FORMS:
         if sign in text:

@@ -1,7 +1,7 @@
 """The request log: what each account asked of the API, without secrets. Rows go by themselves (indexes.py)."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 
 from core.database import Database, Document
@@ -37,6 +37,9 @@ class LoggedRequest:
     response_body: str = ""
 
 
+_FIELDS = tuple(field.name for field in fields(LoggedRequest) if field.name != "id")
+
+
 @dataclass(frozen=True, slots=True)
 class RequestFilter:
     """Which of an account's requests a list shows; a field that is None filters nothing."""
@@ -56,10 +59,7 @@ class RequestLogRepository:
         self._rows = database["request_logs"]
 
     async def insert(self, requests: Sequence[LoggedRequest]) -> None:
-        documents: list[Document] = []
-        for request in requests:
-            fields = asdict(request)
-            documents.append({"_id": fields.pop("id"), **fields})
+        documents = [{"_id": request.id, **{name: getattr(request, name) for name in _FIELDS}} for request in requests]
         await self._rows.insert_many(documents, ordered=False)
 
     async def get(self, owner_id: str, log_id: str) -> LoggedRequest | None:

@@ -16,6 +16,7 @@ from domain.cards import Brand
 from domain.redaction import (
     REDACTED,
     could_hold_a_secret,
+    holds_no_secret,
     is_secret_field,
     is_secret_header,
     mask_pans,
@@ -138,6 +139,30 @@ def test_nor_in_a_value_however_deep_it_is(beside: Any, text: str, way: list[str
         value = [beside, value] if step == "list" else {"beside": beside, step: value}
 
     assert BY_FORM[text] not in str(redact(value))
+
+
+@pytest.mark.parametrize("text", BY_FORM)
+def test_nothing_that_is_a_secret_passes_at_a_glance(text: str) -> None:
+    for written in (text, quote(text), json.dumps({"a": [text]}), "".join(f"\\u{ord(letter):04x}" for letter in text)):
+        assert not holds_no_secret(written.encode())
+
+
+@pytest.mark.parametrize("name", SECRET_NAMES)
+def test_nor_does_the_name_of_one(name: str) -> None:
+    for spelt in (name, name.upper(), name.lower(), name.replace("_", "-")):
+        assert not holds_no_secret(json.dumps({spelt: "x"}).encode())
+
+
+@given(JSON)
+def test_what_passes_at_a_glance_would_not_be_changed(value: Any) -> None:
+    if holds_no_secret(json.dumps(value).encode()):
+        assert redact(value) == value
+
+
+def test_an_ordinary_body_passes_at_a_glance() -> None:
+    assert holds_no_secret(
+        b'{"customerName":"Grace Hopper","paymentAmount":100.5,"createdAt":"2026-11-21T07:25:01.123Z"}'
+    )
 
 
 @given(st.sampled_from(SECRET_NAMES), JSON, st.sampled_from([CANARY, [CANARY], {"x": CANARY}]))
