@@ -32,8 +32,12 @@ for name, values in {
 
 # Operations that answer after a deletion as before it: a key is shown as revoked, and payments outlive their customer.
 OUTLIVES_ITS_OWNER = {"get_payment_key", "list_customer_payments", "get_customer_payment"}
-# Operations after whose success the caller's own credentials are worth nothing.
-ENDS_ITS_CALLER = {"logout", "end_all_sessions", "change_password"}
+# Operations that end their caller's credentials, or of which an account has a limited number: a refusal for that would
+# hide every other one.
+SPENDS_ITS_CALLER = {
+    *("logout", "end_all_sessions", "change_password"),
+    *("create_webhook_endpoint", "create_api_key", "create_resend_job"),
+}
 
 Headers = dict[str, str]
 Caller = Callable[[Psp], Headers]
