@@ -215,8 +215,9 @@ def faults(case: Case, answer: Answer, documented: frozenset[int]) -> Iterator[s
 
 def is_http(case: Case) -> bool:
     """What is no HTTP is answered by the server before it comes to the application."""
-    control = any(byte < 0x20 or byte == 0x7F for byte in case.value)
-    return not (case.where == "header" and control) and not len(case.value) > 60_000
+    if case.where == "header" and any(byte < 0x20 or byte == 0x7F for byte in case.value):
+        return False
+    return case.where == "body" or len(case.value) < 60_000
 
 
 def differences(caller: Caller, case: Case, answer: Answer) -> Iterator[str]:
@@ -234,7 +235,9 @@ def differences(caller: Caller, case: Case, answer: Answer) -> Iterator[str]:
     if case.place[0] in shown and top != sent and sent is not None:
         yield f"shown as {top!r}"
     path = caller.operation.path
-    if ("GET", path) in OPERATIONS and caller.operation.method != "POST":
+    if str(shown.get("id")).startswith("txn_"):
+        url = f"{API}/payments/{shown['id']}"
+    elif ("GET", path) in OPERATIONS and caller.operation.method != "POST":
         url = path.format(**caller.ids)
     elif any(one.startswith(f"{path}/{{") and ("GET", one) in OPERATIONS for _, one in OPERATIONS) and "id" in shown:
         url = f"{path.format(**caller.ids)}/{shown['id']}"
