@@ -4,6 +4,7 @@ import gzip
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
+from itertools import product
 from typing import Any
 
 import httpx
@@ -15,6 +16,8 @@ from pymongo.database import Database
 from core import json_codec
 from routers.roles import ROLE_TABLE, Needs
 from tests.factories import API, PASSWORD, Account, Psp
+from tests.scale import FULL
+from tests.tables import each
 
 JSON = {"Content-Type": "application/json"}
 SECRET = "hunter2-hunter2"
@@ -242,7 +245,7 @@ UNREADABLE = {
 }
 
 
-@pytest.mark.parametrize("body", UNREADABLE)
+@each("body", UNREADABLE)
 @pytest.mark.usefixtures("nothing_stored")
 def test_a_body_that_cannot_be_read_is_a_422(send: Send, body: str) -> None:
     for route, (good, _) in ROUTES.items():
@@ -263,9 +266,7 @@ def test_a_body_that_says_it_is_compressed_is_read_as_it_is(shared_psp: Psp) -> 
 # Bodies that are no object.
 
 
-@pytest.mark.parametrize(
-    "body", [b'"hunter2-hunter2"', b'["hunter2-hunter2"]', b"[]", b"1", b"true", b"1e999999", b"1.5", b"-0.0"]
-)
+@each("body", [b'"hunter2-hunter2"', b'["hunter2-hunter2"]', b"[]", b"1", b"true", b"1e999999", b"1.5", b"-0.0"])
 @pytest.mark.usefixtures("nothing_stored")
 def test_a_body_that_is_no_object_is_a_422_and_not_echoed(send: Send, body: bytes) -> None:
     for route in VALIDATED:
@@ -277,7 +278,7 @@ def test_a_body_that_is_no_object_is_a_422_and_not_echoed(send: Send, body: byte
         assert SECRET not in answer.text
 
 
-@pytest.mark.parametrize("body", [b"", b"null"])
+@each("body", [b"", b"null"])
 @pytest.mark.usefixtures("nothing_stored")
 def test_a_body_that_is_not_there_is_missing(send: Send, body: bytes) -> None:
     for route in VALIDATED:
@@ -310,7 +311,7 @@ def with_field(body: dict[str, Any], field: str, value: bytes) -> bytes:
     return json.dumps({**body, field: "@@"}).encode().replace(b'"@@"', value)
 
 
-@pytest.mark.parametrize("wrong", WRONG)
+@each("wrong", WRONG)
 @pytest.mark.usefixtures("nothing_stored")
 def test_a_value_of_the_wrong_kind_is_a_422_that_names_its_field(send: Send, wrong: str) -> None:
     for route, field in FIELDS:
@@ -319,7 +320,7 @@ def test_a_value_of_the_wrong_kind_is_a_422_that_names_its_field(send: Send, wro
         assert {tuple(problem["loc"][:2]) for problem in found} == {("body", field)}, route
 
 
-@pytest.mark.parametrize(("route", "field"), [(route, field) for route in ROUTES for field in sorted(ROUTES[route][1])])
+@each(("route", "field"), [(route, field) for route in ROUTES for field in sorted(ROUTES[route][1])])
 @pytest.mark.usefixtures("nothing_stored")
 def test_a_field_that_is_missing_is_named(send: Send, route: str, field: str) -> None:
     body = {name: value for name, value in ROUTES[route][0].items() if name != field}
@@ -332,7 +333,7 @@ def test_a_field_that_is_missing_is_named(send: Send, route: str, field: str) ->
     assert problem["loc"] == ["body", field]
 
 
-@pytest.mark.parametrize("name", ["x", "Password", "$set", "a.b", "__proto__", "", "_id", "ownerId", "\u00e9" * 200])
+@each("name", ["x", "Password", "$set", "a.b", "__proto__", "", "_id", "ownerId", "\u00e9" * 200])
 @pytest.mark.usefixtures("nothing_stored")
 def test_a_field_that_is_unknown_is_refused_and_not_echoed(send: Send, name: str) -> None:
     for route in VALIDATED:
@@ -346,7 +347,7 @@ def test_a_field_that_is_unknown_is_refused_and_not_echoed(send: Send, name: str
 # Secrets.
 
 
-@pytest.mark.parametrize(
+@each(
     ("route", "body"),
     [
         ("POST /users/register", {**REGISTER, "password": SECRET[:7]}),
@@ -406,7 +407,7 @@ def test_an_operator_for_an_address_is_a_validation_error(send: Send) -> None:
 # Charges.
 
 
-@pytest.mark.parametrize(
+@each(
     ("amount", "currency", "error"),
     [
         ("0", "USD", "greater_than"),
@@ -443,7 +444,7 @@ def test_what_is_no_amount_is_refused(send: Send, amount: str, currency: str, er
     assert (problem["type"], problem["loc"]) == (error, ["body", "paymentAmount"])
 
 
-@pytest.mark.parametrize("amount", ["1e99999999", "1e-99999999", "0." + "0" * 50_000 + "1", "5." + "0" * 50_000 + "1"])
+@each("amount", ["1e99999999", "1e-99999999", "0." + "0" * 50_000 + "1", "5." + "0" * 50_000 + "1"])
 @pytest.mark.usefixtures("nothing_stored")
 def test_an_amount_that_cannot_be_written_down_is_refused_with_an_idempotency_key_too(
     shared_psp: Psp, merchant: Account, payment_id: str, amount: str
@@ -456,7 +457,7 @@ def test_an_amount_that_cannot_be_written_down_is_refused_with_an_idempotency_ke
         assert problem["loc"] == ["body", "amount"]
 
 
-@pytest.mark.parametrize(
+@each(
     ("amount", "currency", "major", "minor"),
     [
         ("100.5", "usd", 100.5, 10050),
@@ -482,7 +483,7 @@ def test_what_is_an_amount_is_kept_exactly(send: Send, amount: str, currency: st
     assert (payment["amount"], payment["amountMinor"], payment["currency"]) == (major, minor, currency.upper())
 
 
-@pytest.mark.parametrize(
+@each(
     ("field", "value", "error"),
     [
         ("customerName", "", "string_too_short"),
@@ -530,7 +531,7 @@ def test_a_charges_limits_are_those_of_the_contract(send: Send, field: str, valu
     assert {(problem["type"], problem["loc"][1]) for problem in found} == {(error, field)}
 
 
-@pytest.mark.parametrize(
+@each(
     ("field", "value"),
     [
         ("customerName", "\u738b" * 200),
@@ -666,7 +667,7 @@ def test_null_leaves_out_what_is_optional(send: Send) -> None:
     assert answer.json()["metadata"] == {}
 
 
-@pytest.mark.parametrize("prefer", ["wait=-1", "wait=x", "wait=", "wait=1e9", "", "wait=99999999999999999999", "=;,,;"])
+@each("prefer", ["wait=-1", "wait=x", "wait=", "wait=1e9", "", "wait=99999999999999999999", "=;,,;"])
 def test_a_preference_that_is_not_understood_is_ignored(shared_psp: Psp, merchant: Account, prefer: str) -> None:
     assert shared_psp.charge(merchant, {"Prefer": prefer}).status_code == 201
 
@@ -680,7 +681,7 @@ PARTS = (
 )
 
 
-@pytest.mark.parametrize(
+@each(
     ("body", "missing"),
     [
         (b"", {"username", "password"}),
@@ -701,7 +702,7 @@ def test_a_form_that_is_wrong_is_a_422(shared_psp: Psp, body: bytes, missing: se
     assert {problem["loc"][-1] for problem in found} == missing
 
 
-@pytest.mark.parametrize("value", [b"%00", b"a%00b", b"%ED%A0%80", b"%FF", b"%", b"%zz", b"$ne", b"\xe9", b"a+b"])
+@each("value", [b"%00", b"a%00b", b"%ED%A0%80", b"%FF", b"%", b"%zz", b"$ne", b"\xe9", b"a+b"])
 @pytest.mark.usefixtures("nothing_stored")
 def test_a_form_with_strange_text_is_no_login(shared_psp: Psp, value: bytes) -> None:
     body = b"username=" + value + b"&password=" + value
@@ -709,7 +710,7 @@ def test_a_form_with_strange_text_is_no_login(shared_psp: Psp, value: bytes) -> 
     assert shared_psp.post("/auth/token", content=body, headers=FORM).status_code in (401, 422)
 
 
-@pytest.mark.parametrize(
+@each(
     ("media_type", "body"),
     [
         ("multipart/form-data", b""),
@@ -736,7 +737,6 @@ def test_a_form_with_strange_text_is_no_login(shared_psp: Psp, value: bytes) -> 
         ("multipart/form-data; boundary=\u00e9", b"--x--"),
         ("application/x-www-form-urlencoded; charset=utf-7", b"username=%2B2AA-&password=%2B2AA-"),
     ],
-    ids=str,
 )
 @pytest.mark.usefixtures("nothing_stored")
 def test_a_form_in_strange_parts_is_no_login(shared_psp: Psp, media_type: str, body: bytes) -> None:
@@ -787,24 +787,33 @@ LIST_PARAMETERS = (
 )
 
 
-@pytest.mark.parametrize("name", LIST_PARAMETERS)
-@pytest.mark.parametrize("value", QUERY_VALUES)
+# In full each value of each parameter of each list; otherwise each two of the three meet once.
+LIST_QUERIES = [
+    (path, name, value)
+    for (of_path, path), (of_name, name), (of_value, value) in product(
+        enumerate(LISTS), enumerate(LIST_PARAMETERS), enumerate(QUERY_VALUES)
+    )
+    if FULL or (of_name + of_value) % len(LISTS) == of_path
+]
+
+
+@pytest.mark.scaled
+@each(("path", "name", "value"), LIST_QUERIES)
 def test_no_value_in_a_lists_query_is_our_fault(
-    shared_psp: Psp, merchant: Account, customer_id: str, name: str, value: str
+    shared_psp: Psp, merchant: Account, customer_id: str, path: str, name: str, value: str
 ) -> None:
-    for path in LISTS:
-        answer = shared_psp.get(
-            path.format(customer=customer_id),
-            params={name: value.encode("utf-8", "surrogateescape")},  # type: ignore[arg-type]
-            headers=merchant.key,
-        )
+    answer = shared_psp.get(
+        path.format(customer=customer_id),
+        params={name: value.encode("utf-8", "surrogateescape")},  # type: ignore[arg-type]
+        headers=merchant.key,
+    )
 
-        assert answer.status_code in (200, 422), (path, answer.text)
-        json_codec.loads(answer.content)
+    assert answer.status_code in (200, 422), answer.text
+    json_codec.loads(answer.content)
 
 
-@pytest.mark.parametrize("part", PARTS_OF_PATHS)
-@pytest.mark.parametrize("route", [route for route in ROLE_TABLE if "{" in route[1]], ids=" ".join)
+@each("part", PARTS_OF_PATHS)
+@each("route", [route for route in ROLE_TABLE if "{" in route[1]])
 def test_no_part_of_a_path_is_our_fault(
     shared_psp: Psp, merchant: Account, root: dict[str, str], route: tuple[str, str], part: str
 ) -> None:
