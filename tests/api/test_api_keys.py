@@ -12,6 +12,7 @@ import pytest
 from domain.api_keys import MOST_KEYS, Scope
 from routers.roles import ROLE_TABLE, Access, Needs
 from tests.factories import Account, Psp
+from tests.tables import each
 
 Row = dict[str, Any]
 Database = pymongo.database.Database[Row]
@@ -84,7 +85,7 @@ def with_and_without(shared_psp: Psp, merchant: Account, admin: Account) -> dict
     }
 
 
-@pytest.mark.parametrize("route", [route for route, access in ROLE_TABLE.items() if access.scope], ids=" ".join)
+@each("route", [route for route, access in ROLE_TABLE.items() if access.scope])
 def test_a_route_opens_to_a_key_with_its_scope_and_to_no_other(
     shared_psp: Psp,
     merchant: Account,

@@ -2,8 +2,8 @@
 
 import gzip
 import json
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, TypeVar
 
 import httpx
 import pytest
@@ -13,7 +13,10 @@ from pymongo.database import Database
 
 from core import json_codec
 from tests.factories import API, PASSWORD, Account, Psp
+from tests.scale import scaled
+from tests.tables import each
 
+T = TypeVar("T")
 JSON = {"Content-Type": "application/json"}
 SECRET = "hunter2-hunter2"
 REGISTER = {"name": "Ada", "email": "bad-input@example.com", "password": PASSWORD, "role": "merchant"}
@@ -209,6 +212,12 @@ def problems(answer: httpx.Response) -> list[dict[str, Any]]:
     return found
 
 
+def some(cases: Iterable[T], turn: int) -> list[T]:
+    """Each fourth case, beginning where it is this one's turn; all of them in full."""
+    every = list(cases)
+    return scaled(every[turn % 4 :: 4], every)
+
+
 # Bodies that cannot be read.
 
 UNREADABLE = {
@@ -243,10 +252,11 @@ UNREADABLE = {
 }
 
 
-@pytest.mark.parametrize("body", UNREADABLE)
+@pytest.mark.scaled
+@each("body", UNREADABLE)
 @pytest.mark.usefixtures("nothing_stored")
 def test_a_body_that_cannot_be_read_is_a_422(send: Send, body: str) -> None:
-    for route, (good, _) in ROUTES.items():
+    for route, (good, _) in some(ROUTES.items(), list(UNREADABLE).index(body)):
         field = next(iter(good), "field").encode()
 
         (problem,) = problems(send(route, UNREADABLE[body].replace(b"%s", field)))
@@ -264,9 +274,7 @@ def test_a_body_that_says_it_is_compressed_is_read_as_it_is(shared_psp: Psp) -> 
 # Bodies that are no object.
 
 
-@pytest.mark.parametrize(
-    "body", [b'"hunter2-hunter2"', b'["hunter2-hunter2"]', b"[]", b"1", b"true", b"1e999999", b"1.5", b"-0.0"]
-)
+@each("body", [b'"hunter2-hunter2"', b'["hunter2-hunter2"]', b"[]", b"1", b"true", b"1e999999", b"1.5", b"-0.0"])
 @pytest.mark.usefixtures("nothing_stored")
 def test_a_body_that_is_no_object_is_a_422_and_not_echoed(send: Send, body: bytes) -> None:
     for route in VALIDATED:
@@ -278,7 +286,7 @@ def test_a_body_that_is_no_object_is_a_422_and_not_echoed(send: Send, body: byte
         assert SECRET not in answer.text
 
 
-@pytest.mark.parametrize("body", [b"", b"null"])
+@each("body", [b"", b"null"])
 @pytest.mark.usefixtures("nothing_stored")
 def test_a_body_that_is_not_there_is_missing(send: Send, body: bytes) -> None:
     for route in VALIDATED:
@@ -311,16 +319,17 @@ def with_field(body: dict[str, Any], field: str, value: bytes) -> bytes:
     return json.dumps({**body, field: "@@"}).encode().replace(b'"@@"', value)
 
 
-@pytest.mark.parametrize("wrong", WRONG)
+@pytest.mark.scaled
+@each("wrong", WRONG)
 @pytest.mark.usefixtures("nothing_stored")
 def test_a_value_of_the_wrong_kind_is_a_422_that_names_its_field(send: Send, wrong: str) -> None:
-    for route, field in FIELDS:
+    for route, field in some(FIELDS, list(WRONG).index(wrong)):
         found = problems(send(route, with_field(ROUTES[route][0], field, WRONG[wrong])))
 
         assert {tuple(problem["loc"][:2]) for problem in found} == {("body", field)}, route
 
 
-@pytest.mark.parametrize(("route", "field"), [(route, field) for route in ROUTES for field in sorted(ROUTES[route][1])])
+@each(("route", "field"), [(route, field) for route in ROUTES for field in sorted(ROUTES[route][1])])
 @pytest.mark.usefixtures("nothing_stored")
 def test_a_field_that_is_missing_is_named(send: Send, route: str, field: str) -> None:
     body = {name: value for name, value in ROUTES[route][0].items() if name != field}
@@ -333,7 +342,7 @@ def test_a_field_that_is_missing_is_named(send: Send, route: str, field: str) ->
     assert problem["loc"] == ["body", field]
 
 
-@pytest.mark.parametrize("name", ["x", "Password", "$set", "a.b", "__proto__", "", "_id", "ownerId", "\u00e9" * 200])
+@each("name", ["x", "Password", "$set", "a.b", "__proto__", "", "_id", "ownerId", "\u00e9" * 200])
 @pytest.mark.usefixtures("nothing_stored")
 def test_a_field_that_is_unknown_is_refused_and_not_echoed(send: Send, name: str) -> None:
     for route in VALIDATED:
@@ -347,7 +356,7 @@ def test_a_field_that_is_unknown_is_refused_and_not_echoed(send: Send, name: str
 # Secrets.
 
 
-@pytest.mark.parametrize(
+@each(
     ("route", "body"),
     [
         ("POST /users/register", {**REGISTER, "password": SECRET[:7]}),
@@ -407,7 +416,7 @@ def test_an_operator_for_an_address_is_a_validation_error(send: Send) -> None:
 # Charges.
 
 
-@pytest.mark.parametrize(
+@each(
     ("amount", "currency", "error"),
     [
         ("0", "USD", "greater_than"),
@@ -444,7 +453,7 @@ def test_what_is_no_amount_is_refused(send: Send, amount: str, currency: str, er
     assert (problem["type"], problem["loc"]) == (error, ["body", "paymentAmount"])
 
 
-@pytest.mark.parametrize("amount", ["1e99999999", "1e-99999999", "0." + "0" * 50_000 + "1", "5." + "0" * 50_000 + "1"])
+@each("amount", ["1e99999999", "1e-99999999", "0." + "0" * 50_000 + "1", "5." + "0" * 50_000 + "1"])
 @pytest.mark.usefixtures("nothing_stored")
 def test_an_amount_that_cannot_be_written_down_is_refused_with_an_idempotency_key_too(
     shared_psp: Psp, merchant: Account, payment_id: str, amount: str
@@ -457,7 +466,7 @@ def test_an_amount_that_cannot_be_written_down_is_refused_with_an_idempotency_ke
         assert problem["loc"] == ["body", "amount"]
 
 
-@pytest.mark.parametrize(
+@each(
     ("amount", "currency", "major", "minor"),
     [
         ("100.5", "usd", 100.5, 10050),
@@ -483,7 +492,7 @@ def test_what_is_an_amount_is_kept_exactly(send: Send, amount: str, currency: st
     assert (payment["amount"], payment["amountMinor"], payment["currency"]) == (major, minor, currency.upper())
 
 
-@pytest.mark.parametrize(
+@each(
     ("field", "value", "error"),
     [
         ("customerName", "", "string_too_short"),
@@ -531,7 +540,7 @@ def test_a_charges_limits_are_those_of_the_contract(send: Send, field: str, valu
     assert {(problem["type"], problem["loc"][1]) for problem in found} == {(error, field)}
 
 
-@pytest.mark.parametrize(
+@each(
     ("field", "value"),
     [
         ("customerName", "\u738b" * 200),
@@ -667,7 +676,7 @@ def test_null_leaves_out_what_is_optional(send: Send) -> None:
     assert answer.json()["metadata"] == {}
 
 
-@pytest.mark.parametrize("prefer", ["wait=-1", "wait=x", "wait=", "wait=1e9", "", "wait=99999999999999999999", "=;,,;"])
+@each("prefer", ["wait=-1", "wait=x", "wait=", "wait=1e9", "", "wait=99999999999999999999", "=;,,;"])
 def test_a_preference_that_is_not_understood_is_ignored(shared_psp: Psp, merchant: Account, prefer: str) -> None:
     assert shared_psp.charge(merchant, {"Prefer": prefer}).status_code == 201
 
@@ -681,7 +690,7 @@ PARTS = (
 )
 
 
-@pytest.mark.parametrize(
+@each(
     ("body", "missing"),
     [
         (b"", {"username", "password"}),
@@ -702,7 +711,7 @@ def test_a_form_that_is_wrong_is_a_422(shared_psp: Psp, body: bytes, missing: se
     assert {problem["loc"][-1] for problem in found} == missing
 
 
-@pytest.mark.parametrize("value", [b"%00", b"a%00b", b"%ED%A0%80", b"%FF", b"%", b"%zz", b"$ne", b"\xe9", b"a+b"])
+@each("value", [b"%00", b"a%00b", b"%ED%A0%80", b"%FF", b"%", b"%zz", b"$ne", b"\xe9", b"a+b"])
 @pytest.mark.usefixtures("nothing_stored")
 def test_a_form_with_strange_text_is_no_login(shared_psp: Psp, value: bytes) -> None:
     body = b"username=" + value + b"&password=" + value
@@ -710,7 +719,7 @@ def test_a_form_with_strange_text_is_no_login(shared_psp: Psp, value: bytes) -> 
     assert shared_psp.post("/auth/token", content=body, headers=FORM).status_code in (401, 422)
 
 
-@pytest.mark.parametrize(
+@each(
     ("media_type", "body"),
     [
         ("multipart/form-data", b""),
@@ -737,7 +746,6 @@ def test_a_form_with_strange_text_is_no_login(shared_psp: Psp, value: bytes) -> 
         ("multipart/form-data; boundary=\u00e9", b"--x--"),
         ("application/x-www-form-urlencoded; charset=utf-7", b"username=%2B2AA-&password=%2B2AA-"),
     ],
-    ids=str,
 )
 @pytest.mark.usefixtures("nothing_stored")
 def test_a_form_in_strange_parts_is_no_login(shared_psp: Psp, media_type: str, body: bytes) -> None:
@@ -767,7 +775,8 @@ VALUES = st.recursive(
 )
 
 
-@settings(max_examples=150, deadline=None, derandomize=True, database=None)
+@pytest.mark.scaled
+@settings(max_examples=scaled(60, 150), deadline=None, derandomize=True, database=None)
 @given(where=st.sampled_from(FIELDS), value=VALUES)
 def test_no_value_in_any_field_is_our_fault(send: Send, where: tuple[str, str], value: object) -> None:
     route, field = where
@@ -778,7 +787,8 @@ def test_no_value_in_any_field_is_our_fault(send: Send, where: tuple[str, str], 
     json_codec.loads(answer.content)
 
 
-@settings(max_examples=100, deadline=None, derandomize=True, database=None)
+@pytest.mark.scaled
+@settings(max_examples=scaled(40, 100), deadline=None, derandomize=True, database=None)
 @given(
     route=st.sampled_from(sorted(ROUTES)),
     body=st.binary(max_size=60) | VALUES.map(lambda value: json.dumps(value).encode()),
@@ -790,7 +800,8 @@ def test_no_body_is_our_fault(send: Send, route: str, body: bytes) -> None:
     json_codec.loads(answer.content)
 
 
-@settings(max_examples=80, deadline=None, derandomize=True, database=None)
+@pytest.mark.scaled
+@settings(max_examples=scaled(40, 80), deadline=None, derandomize=True, database=None)
 @given(
     name=st.sampled_from(
         ["minAmount", "maxAmount", "createdFrom", "createdTo", "limit", "cursor", "status", "customerName"]

@@ -14,6 +14,7 @@ from pymongo.database import Database
 
 from schemas.cards import CardOut, CardTokenOut, SavedCardOut
 from tests.factories import Account, Psp
+from tests.tables import each
 
 Row = dict[str, Any]
 VISA: Row = {"number": "4111111111111111", "expMonth": 12, "expYear": 2040, "cvc": "123"}
@@ -182,7 +183,7 @@ WRONG: Mapping[str, tuple[Row, str, str]] = {
 }
 
 
-@pytest.mark.parametrize("wrong", WRONG)
+@each("wrong", WRONG)
 def test_what_is_no_card_is_refused_and_not_echoed(psp: Psp, merchant: Account, wrong: str) -> None:
     fields, field, message = WRONG[wrong]
     body = {**VISA, **fields}

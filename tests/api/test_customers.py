@@ -14,6 +14,7 @@ from schemas.customers import CustomerOut
 from schemas.event_types import EVENT_TYPES
 from schemas.events import CustomerEventOut
 from tests.factories import Account, Psp
+from tests.tables import each
 
 Row = dict[str, Any]
 WHOLE = {
@@ -130,8 +131,8 @@ BAD: Mapping[str, tuple[Row, str, str]] = {
 }
 
 
-@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH"])
-@pytest.mark.parametrize("case", BAD)
+@each("method", ["POST", "PUT", "PATCH"])
+@each("case", BAD)
 def test_bad_input_is_named_and_changes_nothing(psp: Psp, merchant: Account, case: str, method: str) -> None:
     fields, field, kind = BAD[case]
     customer = made(psp, merchant)

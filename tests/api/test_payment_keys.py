@@ -14,6 +14,7 @@ from pymongo.database import Database
 from routers.roles import ROLE_TABLE
 from schemas.payment_keys import PaymentKeyMade, PaymentKeyOut
 from tests.factories import Account, Psp
+from tests.tables import each
 
 Row = dict[str, Any]
 CHARGE: Row = {"customerName": "Grace Hopper", "paymentAmount": 100.5, "currency": "USD"}
@@ -173,7 +174,7 @@ def test_a_payment_made_with_a_key_is_the_merchants(psp: Psp, merchant: Account)
     assert psp.get(f"/payments/{payment['id']}", headers=merchant.key).json() == payment
 
 
-@pytest.mark.parametrize("route", [route for route in ROLE_TABLE if route != CREATE], ids=" ".join)
+@each("route", [route for route in ROLE_TABLE if route != CREATE])
 def test_a_key_is_no_credential_anywhere_else(psp: Psp, merchant: Account, route: tuple[str, str]) -> None:
     """Each other route answers as if nothing had been sent."""
     method, path = route

@@ -14,6 +14,7 @@ from pymongo.database import Database
 
 from tests.conftest import Server
 from tests.factories import API, Account, Psp
+from tests.tables import each
 
 Payment = dict[str, Any]
 NO_MATCH = "No transactions found matching the query for this user."
@@ -87,9 +88,9 @@ SORTS: Mapping[str, Callable[[Payment], Any]] = {
 }
 
 
-@pytest.mark.parametrize("order", ["asc", "desc"])
-@pytest.mark.parametrize("sort", SORTS)
-@pytest.mark.parametrize("name", FILTERS)
+@each("order", ["asc", "desc"])
+@each("sort", SORTS)
+@each("name", FILTERS)
 def test_every_filter_goes_with_every_sort(
     shared_psp: Psp, merchant: Account, shelf: list[Payment], name: str, sort: str, order: str
 ) -> None:
@@ -251,9 +252,9 @@ def changed_cursor(psp: Psp, account: Account, change: Callable[..., object], **
 NUMBERS = (2**63, 2**63 - 1, -(2**63), 1 - 2**63, 10**18, 253402300800000, 253402300799999, -62135596800001, 0)
 
 
-@pytest.mark.parametrize("sort_order", ["asc", "desc"])
-@pytest.mark.parametrize("sort_by", ["createdAt", "amount"])
-@pytest.mark.parametrize("number", NUMBERS)
+@each("sort_order", ["asc", "desc"])
+@each("sort_by", ["createdAt", "amount"])
+@each("number", NUMBERS)
 def test_a_cursor_may_carry_any_number(
     shared_psp: Psp, merchant: Account, shelf: list[Payment], number: int, sort_by: str, sort_order: str
 ) -> None:

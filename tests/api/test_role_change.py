@@ -1,9 +1,8 @@
 """Changing roles: only by a system_admin, never one's own, and one system_admin always remains."""
 
-import secrets
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +13,9 @@ import pytest
 from pymongo import MongoClient
 from pymongo.database import Database
 
-from tests.conftest import ADMIN_EMAIL, ADMIN_PASSWORD, QUICK, ROOT, Server, clean_environment
+from tests.conftest import ADMIN_EMAIL, ADMIN_PASSWORD, QUICK, ROOT, Server, clean_environment, serving
 from tests.factories import API, Account, Psp
+from tests.scale import scaled
 
 
 def change(psp: Psp, user_id: str, role: object, headers: dict[str, str]) -> httpx.Response:
@@ -117,6 +117,10 @@ class House:
             check=False,
         )
 
+    def promote(self, account: Account) -> None:
+        """The API makes no system_admin, and the command line takes a second to start."""
+        self.database.users.update_one({"_id": account.id}, {"$set": {"role": "system_admin"}})
+
     def system_admins(self) -> list[str]:
         return [row["_id"] for row in self.database.users.find({"role": "system_admin", "deleted": False})]
 
@@ -130,13 +134,32 @@ class House:
         return httpx.patch(url, json=body, headers=headers, timeout=30, verify=False).status_code
 
 
+@pytest.fixture(scope="module")
+def shared_house(
+    mongo: MongoClient[dict[str, Any]], data_dir: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[House]:
+    log = tmp_path_factory.mktemp("house") / "server.log"
+    settings = {"MONGODB_DB": "house", "DATA_DIR": str(data_dir)}
+    with (
+        serving(log, **settings, WORKER="off") as server,
+        httpx.Client(base_url=server.url, timeout=30, verify=False) as client,
+    ):
+        yield House(server, Psp(client, ADMIN_EMAIL, ADMIN_PASSWORD), mongo["house"], settings)
+    mongo.drop_database("house")
+
+
 @pytest.fixture
-def house(start_server: Callable[..., Server], mongo: MongoClient[dict[str, Any]], data_dir: Path) -> Iterator[House]:
-    name = f"house_{secrets.token_hex(4)}"
-    server = start_server(MONGODB_DB=name, WORKER="off")
-    with httpx.Client(base_url=server.url, timeout=30, verify=False) as client:
-        psp = Psp(client, ADMIN_EMAIL, ADMIN_PASSWORD)
-        yield House(server, psp, mongo[name], {"MONGODB_DB": name, "DATA_DIR": str(data_dir)})
+def ruler(shared_house: House) -> Account:
+    """The only system_admin of the house, whoever were there before."""
+    ruler = shared_house.psp.register("user")
+    shared_house.database.users.update_many({"role": "system_admin"}, {"$set": {"role": "user"}})
+    shared_house.promote(ruler)
+    return ruler
+
+
+@pytest.fixture
+def house(shared_house: House, ruler: Account) -> House:
+    return shared_house
 
 
 def test_an_operator_makes_another_system_admin(house: House) -> None:
@@ -149,33 +172,30 @@ def test_an_operator_makes_another_system_admin(house: House) -> None:
     assert len(house.system_admins()) == 2
 
 
-def test_of_two_system_admins_that_remove_each_other_at_once_one_always_remains(house: House) -> None:
-    session = house.psp.login(ADMIN_EMAIL, ADMIN_PASSWORD).json()
-    ruler_id, ruler = session["userId"], {"Authorization": f"Bearer {session['access_token']}"}
+@pytest.mark.scaled
+def test_of_two_system_admins_that_remove_each_other_at_once_one_always_remains(house: House, ruler: Account) -> None:
     moves = [(house.delete, house.delete), (house.demote, house.demote), (house.delete, house.demote)]
-    for first_move, second_move in moves * 12:
+    for first_move, second_move in moves * scaled(3, 12):
         rival = house.psp.register("user")
-        # The API makes no system_admin, and the command line takes a second to start.
-        house.database.users.update_one({"_id": rival.id}, {"$set": {"role": "system_admin"}})
+        house.promote(rival)
 
         with ThreadPoolExecutor(2) as pool:
-            attempts = pool.submit(first_move, rival.id, ruler), pool.submit(second_move, ruler_id, rival.bearer)
+            attempts = pool.submit(first_move, rival.id, ruler.bearer), pool.submit(second_move, ruler.id, rival.bearer)
             statuses = sorted(attempt.result() for attempt in attempts)
 
         (survivor,) = house.system_admins()
         assert statuses[0] == 200
         assert statuses[1] in (401, 403)
         if survivor == rival.id:
-            ruler_id, ruler = rival.id, rival.bearer
-        assert house.psp.get("/admin/dashboard", headers=ruler).status_code == 200
+            ruler = rival
+        assert house.psp.get("/admin/dashboard", headers=ruler.bearer).status_code == 200
 
 
-def test_a_system_admin_demotes_another_and_then_is_the_last_one_who_stays(house: House) -> None:
-    first, first_id = house.psp.root(), house.system_admins()[0]
-    second = house.psp.register("user")
-    house.database.users.update_one({"_id": second.id}, {"$set": {"role": "system_admin"}})
+def test_a_system_admin_demotes_another_and_then_is_the_last_one_who_stays(house: House, ruler: Account) -> None:
+    first, second = ruler.bearer, house.psp.register("user")
+    house.promote(second)
 
-    assert change(house.psp, first_id, "admin", second.bearer).status_code == 200
+    assert change(house.psp, ruler.id, "admin", second.bearer).status_code == 200
 
     assert house.psp.get("/users/me", headers=first).json()["role"] == "admin"
     assert house.delete(second.id, first) == 403

@@ -99,11 +99,13 @@ def test_no_secret_is_in_the_database_the_oplog_or_the_log(
 
     assert len(places["users"]) > 0
     assert len(places["oplog"]) > len(places["payments"])
+    # As one text each, since a search in each document of the oplog by itself takes minutes.
+    texts = {place: b"\n".join(documents) for place, documents in places.items()}
     leaks = [
         (kind, place)
-        for place, documents in places.items()
+        for place, documents in texts.items()
         for kind, secret in known_secrets.items()
-        if any(secret.encode() in document for document in documents)
+        if secret.encode() in documents
     ]
     assert leaks == []
 

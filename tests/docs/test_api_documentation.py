@@ -1,5 +1,6 @@
 """api_documentation.md against the application: routes, credentials, fields, samples, errors."""
 
+import functools
 import json
 import re
 from collections.abc import Callable
@@ -7,7 +8,6 @@ from pathlib import Path
 from typing import Any, get_args
 
 import httpx
-import pytest
 from pydantic import BaseModel, TypeAdapter
 
 from core import config, errors, json_codec
@@ -28,6 +28,7 @@ from tests.conftest import ADMIN_EMAIL, ADMIN_PASSWORD, Server
 from tests.docs.markdown import ROOT, RouteSection, Sample, blocks, code, read, route_sections, rows, section
 from tests.docs.samples import send
 from tests.factories import Psp
+from tests.tables import each
 
 SECTIONS = route_sections()
 ROUTES = {(route.only_method, route.path): route for route in app.routes if isinstance(route, PspRoute)}
@@ -59,7 +60,7 @@ OPENED_BY_EITHER = {
 }
 """What the page calls the routes that key or token opens, by the first word of their paths."""
 
-each_section = pytest.mark.parametrize("part", SECTIONS, ids=str)
+each_section = each("part", SECTIONS)
 
 
 def access(part: RouteSection) -> Access:
@@ -190,17 +191,21 @@ def test_the_errors_exist(part: RouteSection) -> None:
         assert STATUS_OF_CODE.get(error_code) == status
 
 
-@each_section
-def test_the_errors_texts_are_the_applications(part: RouteSection) -> None:
+@functools.cache
+def sources() -> str:
     folders = ("core", "routers", "services", "domain")
     source = "".join(path.read_text() for folder in folders for path in sorted((ROOT / folder).glob("*.py")))
-    source += "".join(error.message for error in vars(errors).values() if hasattr(error, "message"))
+    return source + "".join(error.message for error in vars(errors).values() if hasattr(error, "message"))
+
+
+@each_section
+def test_the_errors_texts_are_the_applications(part: RouteSection) -> None:
     for _, error_code, text in part.errors:
         if error_code == errors.InvalidRequest.code or text == access(part).refusal_message:
             continue
         if error_code == errors.InvalidState.code:
             text = re.sub(rf"\b(?:{'|'.join([*Status, *Command])})\b", "…", text)
-        missing = [piece for piece in text.split("…") if piece not in source]
+        missing = [piece for piece in text.split("…") if piece not in sources()]
         assert not missing, text
 
 

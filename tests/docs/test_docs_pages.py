@@ -18,12 +18,12 @@ from schemas.event_types import EVENT_TYPES
 from schemas.events import event_model
 from tests.docs.markdown import code, read, rows, section
 from tests.factories import PASSWORD, Psp
+from tests.tables import each
 
-DOCUMENT = app.openapi()
 ROUTES = [route for route in app.routes if isinstance(route, PspRoute) and route.include_in_schema]
 PAGES = ["/docs", "/redoc", "/docs/oauth2-redirect"]
 
-each_route = pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route.only_method} {route.path}")
+each_route = each("route", ROUTES)
 
 
 class References(HTMLParser):
@@ -44,7 +44,7 @@ def references(html: str) -> list[str]:
 
 
 def operation(route: PspRoute) -> dict[str, Any]:
-    found: dict[str, Any] = DOCUMENT["paths"][route.path_format][route.only_method.lower()]
+    found: dict[str, Any] = app.openapi()["paths"][route.path_format][route.only_method.lower()]
     return found
 
 
@@ -52,7 +52,7 @@ def resolved(schema: dict[str, Any]) -> dict[str, Any]:
     """The schema itself, where it is a reference or may also be absent."""
     schema = next((one for one in schema.get("anyOf", ()) if one != {"type": "null"}), schema)
     name = schema.get("$ref", "").removeprefix("#/components/schemas/")
-    return DOCUMENT["components"]["schemas"][name] if name else schema
+    return app.openapi()["components"]["schemas"][name] if name else schema
 
 
 def every_reference(value: Any) -> Iterator[str]:
@@ -117,7 +117,7 @@ def test_a_page_may_load_nothing_from_elsewhere_and_runs_no_script_but_its_own(p
 def test_the_document_is_served_and_complete(psp: Psp) -> None:
     served = psp.client.get("/openapi.json").json()
 
-    assert served == DOCUMENT
+    assert served == app.openapi()
     assert {(method.upper(), path) for path, item in served["paths"].items() for method in item} == {
         (route.only_method, route.path_format) for route in ROUTES
     }
@@ -135,7 +135,7 @@ def test_operations_have_short_ids_of_their_own() -> None:
 
 @each_route
 def test_an_operation_has_a_tag_that_is_described(route: PspRoute) -> None:
-    described = {tag["name"] for tag in DOCUMENT["tags"] if tag["description"]}
+    described = {tag["name"] for tag in app.openapi()["tags"] if tag["description"]}
 
     assert len(operation(route)["tags"]) == 1
     assert set(operation(route)["tags"]) <= described
@@ -207,15 +207,15 @@ def test_one_objects_get_documents_its_etag() -> None:
     ]
     assert len(single) == 12
     for route in single:
-        operation = DOCUMENT["paths"][route.path_format]["get"]
+        operation = app.openapi()["paths"][route.path_format]["get"]
         assert "ETag" in operation["responses"]["200"]["headers"], route.path
         assert operation["responses"]["304"]["description"], route.path
         assert "If-None-Match" in [parameter["name"] for parameter in operation["parameters"]], route.path
 
 
 def test_the_outgoing_webhooks_are_described() -> None:
-    assert DOCUMENT["webhooks"].keys() == EVENT_TYPES.keys()
-    for event, webhook in DOCUMENT["webhooks"].items():
+    assert app.openapi()["webhooks"].keys() == EVENT_TYPES.keys()
+    for event, webhook in app.openapi()["webhooks"].items():
         body = resolved(webhook["post"]["requestBody"]["content"]["application/json"]["schema"])
         shown = body["properties"]["data"]["$ref"].rpartition("/")[2]
         kind = event.partition(".")[0].title()
@@ -227,7 +227,7 @@ def test_the_outgoing_webhooks_are_described() -> None:
 
 def test_whoever_names_event_types_finds_all_of_them_listed() -> None:
     kinds = {f"{event.partition('.')[0]}.*" for event in EVENT_TYPES}
-    schemas = DOCUMENT["components"]["schemas"]
+    schemas = app.openapi()["components"]["schemas"]
     listed = [
         resolved(schemas[model]["properties"][field])["items"]
         for model, field in (
@@ -243,7 +243,7 @@ def test_whoever_names_event_types_finds_all_of_them_listed() -> None:
 
 def test_an_outgoing_webhooks_headers_are_those_of_the_documentation() -> None:
     documented = {code(row[0]) for row in rows(section(read("api_documentation.md"), "## Outgoing webhooks"))}
-    for event, webhook in DOCUMENT["webhooks"].items():
+    for event, webhook in app.openapi()["webhooks"].items():
         headers = {one["name"]: one for one in webhook["post"]["parameters"]}
         assert list(headers) == ["webhook-id", "webhook-timestamp", "webhook-signature", "X-Signature"], event
         assert headers.keys() <= documented
@@ -254,7 +254,7 @@ def test_an_outgoing_webhooks_headers_are_those_of_the_documentation() -> None:
 
 def test_the_authorize_button_logs_in(psp: Psp) -> None:
     account = psp.register()
-    flow = DOCUMENT["components"]["securitySchemes"]["Login"]["flows"]["password"]
+    flow = app.openapi()["components"]["securitySchemes"]["Login"]["flows"]["password"]
     # What Swagger UI sends: the whole form, with what its fields for a client hold, as a browser encodes it.
     form = {"grant_type": "password", "username": account.email, "password": PASSWORD, "scope": "", "client_id": ""}
     headers = {"Accept": "application/json, text/plain, */*", "X-Requested-With": "XMLHttpRequest"}

@@ -56,7 +56,11 @@ def express(_: int, directory: Path) -> list[str]:
 Start = Callable[[int, Path], list[str]]
 
 
-@pytest.fixture(scope="module", params=[fastapi, flask, express], ids=lambda start: str(start.__name__))
+@pytest.fixture(
+    scope="module",
+    params=[fastapi, flask, pytest.param(express, marks=pytest.mark.long)],
+    ids=lambda start: str(start.__name__),
+)
 def example(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, IO[str]]]:
     """A receiver that runs: its URL, and what it prints."""
     start: Start = request.param

@@ -11,6 +11,7 @@ import pytest
 from core.config import Settings
 from tests.conftest import Server, free_port
 from tests.docs.markdown import ROOT, blocks, code, read, rows, section
+from tests.tables import each
 
 WALK = section(read("README.md"), "## A five-minute walk")
 MORE = section(read("README.md"), "## Decline a card, ask for 3-D Secure, give money back")
@@ -118,7 +119,7 @@ def test_the_settings_are_those_of_the_application() -> None:
     assert sorted(code(name).lower() for name in documented) == sorted(Settings.model_fields)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+@each("page", PAGES)
 def test_the_links_of_a_page_lead_somewhere(page: Path) -> None:
     text = page.read_text("utf-8")
     for target in re.findall(r"\]\(([^)\s]+)\)", text):
@@ -132,7 +133,7 @@ def test_the_links_of_a_page_lead_somewhere(page: Path) -> None:
             assert anchor in {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}, target
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+@each("page", PAGES)
 def test_the_files_that_a_page_names_exist(page: Path) -> None:
     named = re.findall(
         r"`((?:core|domain|schemas|repositories|services|workers|routers|tests)/[\w/]+\.py)`", page.read_text()

@@ -26,6 +26,7 @@ from pymongo.errors import PyMongoError
 from core import embedded_mongo, mongo_files
 from core.embedded_mongo import EmbeddedMongo
 from core.mongo_files import EmbeddedMongoError
+from tests.scale import scaled
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="looks for processes in /proc")
 
@@ -251,8 +252,9 @@ class TestSharing:
         assert len(mongods(data_dir)) == 1
         user.leave()
 
-    def test_ten_processes_that_start_at_once_share_one_mongod(self, data_dir: Path) -> None:
-        users = [User(data_dir) for _ in range(10)]
+    @pytest.mark.scaled
+    def test_processes_that_start_at_once_share_one_mongod(self, data_dir: Path) -> None:
+        users = [User(data_dir) for _ in range(scaled(4, 10))]
         uris = {user.uri() for user in users}
         assert len(uris) == 1
         assert len(mongods(data_dir)) == len(keepers(data_dir)) == 1

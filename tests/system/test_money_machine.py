@@ -28,7 +28,7 @@ from tests.system.money_model import BY_ID, SLOW, PaymentModel, RefundModel, maj
 
 T = TypeVar("T")
 pytestmark = pytest.mark.scaled
-RUNS, STEPS = scaled((10, 30), (200, 30))
+RUNS, STEPS = scaled((6, 30), (200, 30))
 DATABASE = "money_machine"
 WORKERS_FIELDS = ("outbox", "intents", "due_at", "version", "written_by", "lease_token", "lease_until")
 REUSED = (422, {"idempotency_key_reused"})

@@ -4,6 +4,7 @@ import pycountry
 import pytest
 
 from domain.countries import CountryUnknown, alpha2
+from tests.tables import each
 
 
 @pytest.mark.parametrize(
@@ -51,7 +52,7 @@ def test_what_is_none_is_refused_and_not_guessed(text: str) -> None:
         alpha2(text)
 
 
-@pytest.mark.parametrize("country", list(pycountry.countries), ids=lambda country: country.alpha_2)
+@each("country", pycountry.countries)
 def test_each_country_is_found_by_all_that_the_standard_calls_it(country: pycountry.db.Country) -> None:
     names = [country.alpha_2, country.alpha_3, country.name]
     names += [getattr(country, name) for name in ("official_name", "common_name") if hasattr(country, name)]
