@@ -21,7 +21,9 @@ from domain.redaction import redact_text
 # What a server is made of takes a second to import: those commands that need it import it themselves.
 
 T = TypeVar("T")
-GRACEFUL_SHUTDOWN_S = 8
+# One second more than an operation of the database takes at most: who waits for one that is away has the 503 by then.
+# With what the workers may take (STOP_S in workers/runner.py) a process ends within ten seconds.
+GRACEFUL_SHUTDOWN_S = 5
 # Longer than clients and load balancers keep an idle connection, so that it's they who close it: whoever sends into a
 # connection that the server is closing gets no answer, and can't know whether the request was carried out.
 KEEP_ALIVE_S = 75

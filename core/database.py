@@ -80,6 +80,9 @@ NOT_THERE = (26, 27)
 DOCUMENT_TOO_LARGE = (10334, 17419)
 INDEX_CONFLICTS = (85, 86)
 """IndexOptionsConflict and IndexKeySpecsConflict."""
+PASSING = {24, 46, 112, 262, 365, 14031}
+"""LockTimeout, LockBusy, WriteConflict, ExceededTimeLimit, TemporarilyUnavailable (its cache is full) and
+OutOfDiskSpace: of those that are MongoDB's fault and not ours, the ones that the driver has no class or label for."""
 
 
 class Database:
@@ -250,7 +253,15 @@ def outage(error: DriverError) -> bool:
         or error.timeout
         or error.has_error_label("RetryableWriteError")
         or error.has_error_label("TransientTransactionError")
+        or not PASSING.isdisjoint(_codes(error))
     )
+
+
+def _codes(error: DriverError) -> list[int | None]:
+    """Why MongoDB refused: of a batch, for each row that it refused."""
+    if isinstance(error, BulkWriteError):
+        return [failure["code"] for failure in (error.details or {}).get("writeErrors", [])]
+    return [error.code] if isinstance(error, OperationFailure) else []
 
 
 def document_is_full(error: DriverError) -> bool:

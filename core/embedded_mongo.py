@@ -54,6 +54,7 @@ logger = logging.getLogger(__name__)
 REPLICA_SET = "psp"
 READY_TIMEOUT_S = 60.0
 KEEPER_CHECK_INTERVAL_S = 1.0
+GIVEN_UP_PAUSE_S = 10.0
 ORPHAN_STOP_TIMEOUT_S = 15.0
 DELETED_TIMEOUT_S = 5.0
 # Long enough for `uvicorn --reload` to replace its process and find the same mongod.
@@ -92,22 +93,29 @@ class EmbeddedMongo:
                 os.close(self._users_lock)
 
     def _replace_dead_keeper(self) -> None:
-        """Without a keeper (kill -9, out of memory) nobody would restart mongod, or stop it."""
-        while not self._closed.wait(KEEPER_CHECK_INTERVAL_S):
+        """Without a keeper (kill -9, out of memory) nobody would restart mongod, or stop it.
+
+        One that gave mongod up (the disk is full, say) is replaced as well, less often, since what stood in the way may
+        be gone by then. Each reason is told once.
+        """
+        told, pause_s = "", KEEPER_CHECK_INTERVAL_S
+        while not self._closed.wait(pause_s):
             try:
                 if not is_at(self._starter.files.users_lock, self._users_lock):
                     logger.error("The embedded MongoDB was deleted while in use: restart this process.")
                     return
-                if self._starter.keeper_is_alive():
-                    continue
-                self._starter.raise_if_given_up()
-                logger.warning("The keeper of the embedded MongoDB is gone; starting another.")
-                if self._starter.ensure_running() != self.port:
-                    logger.error("The embedded MongoDB had to move to another port: restart this process.")
-                    return
+                if not self._starter.keeper_is_alive():
+                    if not told:
+                        self._starter.raise_if_given_up()
+                        logger.warning("The keeper of the embedded MongoDB is gone; starting another.")
+                    if self._starter.ensure_running() != self.port:
+                        logger.error("The embedded MongoDB had to move to another port: restart this process.")
+                        return
+                told, pause_s = "", KEEPER_CHECK_INTERVAL_S
             except (EmbeddedMongoError, OSError) as error:
-                logger.error("%s", error)  # noqa: TRY400 - the sentence says it all
-                return
+                if str(error) != told:
+                    logger.error("%s", error)  # noqa: TRY400 - the sentence says it all
+                told, pause_s = str(error), GIVEN_UP_PAUSE_S
 
 
 def start(data_dir: Path, *, extra_args: Sequence[str] = (), grace_s: float = GRACE_S) -> EmbeddedMongo:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from core import clock, ids
+from core.database import DriverError, outage
 from core.errors import CardTokenUsed, Forbidden, IdempotencyKeyReused, PaymentKeyUsedUp, PspError
 from domain import payments as rules
 from domain.money import to_major
@@ -74,8 +75,8 @@ class Charging:
             if claim is None or asked is None:
                 raise
             answer = replay(claim, asked)
-        if wait_s > 0:
-            return Answer(answer.status, payment_json(await self._settled(payment_id, wait_s)), answer.replayed)
+        if wait_s > 0 and (settled := await self._settled(payment_id, wait_s)) is not None:
+            return Answer(answer.status, payment_json(settled), answer.replayed)
         return answer
 
     async def _accept(
@@ -149,17 +150,28 @@ class Charging:
             payment_key_id=caller.payment_key.id if caller.payment_key else None,
         )
 
-    async def _settled(self, payment_id: str, wait_s: float) -> Payment:
-        """The payment once nothing more happens to it by itself, or as it is when the time is over."""
+    async def _settled(self, payment_id: str, wait_s: float) -> Payment | None:
+        """The payment once nothing more happens to it by itself, or as it was when last seen in the time. None where it
+        was never seen: the database may go away meanwhile, and the charge is made all the same. So it is where the
+        process is being stopped, which cancels the waiting.
+        """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + min(wait_s, MAX_WAIT_S)
+        payment: Payment | None = None
         while True:
-            payment = await self._payments.latest(payment_id)
-            assert payment is not None
-            remaining_s = deadline - loop.time()
-            if payment.status not in rules.AWAITS_WORKER or remaining_s <= 0:
+            try:
+                payment = await self._payments.latest(payment_id)
+                remaining_s = deadline - loop.time()
+                if remaining_s <= 0 or payment is None or payment.status not in rules.AWAITS_WORKER:
+                    return payment
+                await asyncio.sleep(min(_POLL_S, remaining_s))
+            except DriverError as error:
+                if not outage(error):
+                    raise
+                if loop.time() >= deadline:
+                    return payment
+            except asyncio.CancelledError:
                 return payment
-            await asyncio.sleep(min(_POLL_S, remaining_s))
 
 
 def _require_what_the_key_opens(caller: Caller, request: ChargeFields, customer_id: str | None) -> None:

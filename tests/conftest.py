@@ -19,6 +19,7 @@ from tests.factories import Psp
 from tests.leaks import leaks
 from tests.receiver import Receiver
 from tests.scale import SEED
+from tests.wire import Wire, wire_to
 
 ROOT = Path(__file__).parent.parent
 READY_S = 60
@@ -180,6 +181,13 @@ def start_server(
         yield start
     for name in set(names):
         mongo.drop_database(name)
+
+
+@pytest.fixture
+def wire(mongo_uri: str) -> Iterator[Wire]:
+    """A way to the shared MongoDB that can be cut; the server that takes it is given `wire.uri`."""
+    with wire_to(mongo_uri) as wire:
+        yield wire
 
 
 def pytest_report_header() -> str:

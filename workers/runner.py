@@ -1,6 +1,7 @@
 """Runs the workers of one process, inside the API process or in one of their own."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -12,6 +13,10 @@ from workers.loop import keep_going
 
 STRANGERS_RATE_PER_S = 20
 STRANGERS_BURST = 40
+STOP_S = 1.5
+"""To finish batches and give leases back. Where the database is away neither comes to an end, and leases end anyway; an
+operation that is given up keeps the process for up to four seconds more."""
+_LOG = logging.getLogger(__name__)
 
 
 @asynccontextmanager
@@ -36,5 +41,9 @@ async def running_workers(psp: Psp) -> AsyncIterator[None]:
     finally:
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await dispatcher.stop()
+        try:
+            async with asyncio.timeout(STOP_S):
+                await asyncio.gather(*tasks, return_exceptions=True)
+                await dispatcher.stop()
+        except TimeoutError:
+            _LOG.warning("the workers did not come to an end in %s s; others go on when their leases end", STOP_S)

@@ -24,8 +24,8 @@ from tests.conftest import Server
 from tests.factories import Psp
 from tests.hostile import IN_BYTES, IN_JSON
 from tests.operations import OPERATIONS, Operation, Place, fields
+from tests.raw_http import Answer, RawConnection
 from tests.scale import FULL, SEED
-from tests.wire import Answer, Wire
 
 CASES_OF_A_GROUP = 30
 READ_ON_EACH = ("X-Request-ID", "User-Agent", "Content-Type", "X-API-Key", "X-Payment-Key", "Authorization")
@@ -86,7 +86,7 @@ def drawn(operation: Operation) -> list[Case]:
 class Caller:
     """Sends an operation's requests as somebody who may, each with one thing in it that is hostile."""
 
-    def __init__(self, psp: Psp, root: dict[str, str], wire: Wire, operation: Operation):
+    def __init__(self, psp: Psp, root: dict[str, str], wire: RawConnection, operation: Operation):
         self.psp, self.root, self.wire, self.operation = psp, root, wire, operation
         self.access = ROLE_TABLE[operation.method, operation.path]
         self.accounts: list[str] = []
@@ -249,8 +249,8 @@ def differences(caller: Caller, case: Case, answer: Answer) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def wire(server: Server) -> Iterator[Wire]:
-    wire = Wire(server.url)
+def wire(server: Server) -> Iterator[RawConnection]:
+    wire = RawConnection(server.url)
     yield wire
     wire.close()
 
@@ -258,7 +258,12 @@ def wire(server: Server) -> Iterator[Wire]:
 @pytest.mark.scaled
 @pytest.mark.parametrize("operation", OPERATIONS.values(), ids=lambda operation: operation.id)
 def test_what_is_sent_is_text_or_is_refused(
-    shared_psp: Psp, root: dict[str, str], server: Server, wire: Wire, database: Database[Any], operation: Operation
+    shared_psp: Psp,
+    root: dict[str, str],
+    server: Server,
+    wire: RawConnection,
+    database: Database[Any],
+    operation: Operation,
 ) -> None:
     caller = Caller(shared_psp, root, wire, operation)
     logged, found, accepted = server.log.stat().st_size, list[str](), 0

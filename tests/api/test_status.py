@@ -2,82 +2,21 @@
 
 import json
 import re
-import socket
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, suppress
+from contextlib import closing
 from http.client import HTTPConnection
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
-import pytest
 
 from tests.conftest import Server
 from tests.factories import Account, Psp
+from tests.wire import Wire
 
 MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
-
-
-class Wire:
-    """The way to MongoDB, which can be cut and mended."""
-
-    def __init__(self, host: str, port: int):
-        self._target = (host, port)
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._listener.getsockname()[1]
-        self._whole = threading.Event()
-        self._whole.set()
-        self._open: list[socket.socket] = []
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def cut(self) -> None:
-        self._whole.clear()
-        for connection in self._open:
-            connection.close()
-        self._open.clear()
-
-    def mend(self) -> None:
-        self._whole.set()
-
-    def close(self) -> None:
-        self._listener.close()
-        self.cut()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                near, _ = self._listener.accept()
-            except OSError:
-                return
-            if not self._whole.is_set():
-                near.close()
-                continue
-            far = socket.create_connection(self._target)
-            self._open += [near, far]
-            for source, sink in ((near, far), (far, near)):
-                threading.Thread(target=_copy, args=(source, sink), daemon=True).start()
-
-
-def _copy(source: socket.socket, sink: socket.socket) -> None:
-    with suppress(OSError):
-        while chunk := source.recv(65536):
-            sink.sendall(chunk)
-    for end in (source, sink):
-        with suppress(OSError):
-            end.shutdown(socket.SHUT_RDWR)
-
-
-@pytest.fixture
-def wire(mongo_uri: str) -> Iterator[Wire]:
-    address = urlsplit(mongo_uri)
-    assert address.hostname is not None
-    assert address.port is not None
-    wire = Wire(address.hostname, address.port)
-    yield wire
-    wire.close()
 
 
 def test_the_status_is_that_of_the_contract(psp: Psp) -> None:
@@ -118,8 +57,7 @@ def test_without_mongodb_everything_is_a_503_that_says_so_and_comes_back_by_itse
     wire: Wire, start_server: Callable[..., Server], data_dir: Path, server: Server
 ) -> None:
     secrets = json.loads((data_dir / "secrets.json").read_text())
-    uri = f"mongodb://127.0.0.1:{wire.port}/?directConnection=true"
-    apart = start_server(MONGODB_URI=uri, **secrets)
+    apart = start_server(MONGODB_URI=wire.uri, **secrets)
     with httpx.Client(base_url=apart.url, timeout=30, verify=False) as client:
         psp = Psp(client, "", "")
         account = psp.register("merchant")

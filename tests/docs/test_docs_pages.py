@@ -269,7 +269,7 @@ def test_the_authorize_button_logs_in(psp: Psp) -> None:
 
 
 def test_a_link_leads_from_what_is_answered_to_an_operation_that_takes_it() -> None:
-    operations = {one["operationId"]: one for item in DOCUMENT["paths"].values() for one in item.values()}
+    operations = {one["operationId"]: one for item in app.openapi()["paths"].values() for one in item.values()}
     links = [
         (response, link)
         for operation in operations.values()

@@ -14,7 +14,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -181,7 +181,7 @@ def data_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 @pytest.fixture
 def start(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., EmbeddedMongo]]:
     """`start` on the data directory with a short grace; what it started is closed."""
-    monkeypatch.setattr(embedded_mongo, "KEEPER_CHECK_INTERVAL_S", 0.2)
+    monkeypatch.setattr(embedded_mongo, "GIVEN_UP_PAUSE_S", 0.2)
     started: list[EmbeddedMongo] = []
 
     def start(**options: Any) -> EmbeddedMongo:
@@ -424,6 +424,46 @@ class TestAKill9:
             start()
         broken.unlink()
         assert documents(start().uri) == 1
+
+    def test_of_a_mongod_that_was_given_up_is_mended_by_its_users_once_it_can_run_again(
+        self, start: Start, data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(embedded_mongo, "GIVEN_UP_PAUSE_S", 0.2)
+        broken = tmp_path / "broken"
+        refusal = f'test -e "{broken}" && echo "the dog ate it" && exit 14'
+        fake_mongod(tmp_path / "bin", f'#!/bin/sh\n{refusal}\nexec "{real_mongod()}" "$@"\n', monkeypatch)
+        mongo = start()
+        write(mongo.uri)
+        broken.touch()
+        os.kill(mongods(data_dir)[0], signal.SIGKILL)
+        eventually(lambda: not keepers(data_dir))
+        broken.unlink()
+        eventually(lambda: is_primary(mongo))
+        assert documents(mongo.uri) == 1
+
+
+@pytest.mark.long
+def test_a_disk_that_filled_up_is_no_reason_to_restart_anything_once_there_is_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embedded_mongo, "GIVEN_UP_PAUSE_S", 1)
+    with mounted(tmp_path / "disk", "size=400m") as disk:
+        mongo = embedded_mongo.start(disk / "data")
+        try:
+            write(mongo.uri)
+            with suppress(OSError), (disk / "filler").open("wb", buffering=0) as filler:
+                while True:
+                    filler.write(bytes(1024 * 1024))
+            with MongoClient[dict[str, Any]](mongo.uri, timeoutMS=5000) as client, pytest.raises(PyMongoError):
+                while True:
+                    client.psp.filling.insert_one({"much": os.urandom(1024 * 1024)})
+            (disk / "filler").unlink()
+            eventually(lambda: is_primary(mongo))
+            assert documents(mongo.uri) == 1
+            write(mongo.uri)
+        finally:
+            mongo.close()
+            kill_all(disk / "data")
 
 
 class TestAStartThatFails:
