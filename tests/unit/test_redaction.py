@@ -102,7 +102,7 @@ JSON = st.recursive(
 )
 
 
-@pytest.mark.parametrize("text", BY_FORM)
+@pytest.mark.parametrize("text", BY_FORM, ids=[f"form{number}" for number, _ in enumerate(BY_FORM)])
 @pytest.mark.parametrize(
     "escaped",
     [
@@ -141,7 +141,7 @@ def test_nor_in_a_value_however_deep_it_is(beside: Any, text: str, way: list[str
     assert BY_FORM[text] not in str(redact(value))
 
 
-@pytest.mark.parametrize("text", BY_FORM)
+@pytest.mark.parametrize("text", BY_FORM, ids=[f"form{number}" for number, _ in enumerate(BY_FORM)])
 def test_nothing_that_is_a_secret_passes_at_a_glance(text: str) -> None:
     for written in (text, quote(text), json.dumps({"a": [text]}), "".join(f"\\u{ord(letter):04x}" for letter in text)):
         assert not holds_no_secret(written.encode())
