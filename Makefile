@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test prove chaos lint bench check clean
+.PHONY: run test prove chaos lint bench audit check clean
 
 run: $(VENV)/.installed
 	@$(BIN)/python cli.py serve
@@ -31,6 +31,11 @@ lint: $(VENV)/.installed-dev
 
 bench: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks
+
+# Whether a version that is installed has a known hole. Asks the internet, so it is no part of `make check`.
+audit: $(VENV)/.installed-dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check pip-audit
+	$(BIN)/pip-audit
 
 check: lint test prove
 
