@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core import ids
+from core import ids, json_codec
 from core.security import API_KEY, PAYMENT_KEY, REFRESH_TOKEN, new_webhook_secret
 from domain.cards import Brand
 from domain.redaction import (
@@ -23,6 +23,7 @@ from domain.redaction import (
     redact,
     redact_text,
 )
+from schemas.payments import PaymentOut
 from tests.unit.test_cards import pans
 
 JWT = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiJ1c2VyXzEifQ.c2lnbmF0dXJlLW9mLWEtdG9rZW4"
@@ -160,9 +161,11 @@ def test_what_passes_at_a_glance_would_not_be_changed(value: Any) -> None:
 
 
 def test_an_ordinary_body_passes_at_a_glance() -> None:
-    assert holds_no_secret(
-        b'{"customerName":"Grace Hopper","paymentAmount":100.5,"createdAt":"2026-11-21T07:25:01.123Z"}'
-    )
+    payment = dict.fromkeys(PaymentOut.model_json_schema(mode="serialization")["properties"], "x")
+    charge = {"customerName": "Grace Hopper", "paymentAmount": 100.5, "createdAt": "2026-11-21T07:25:01.123Z"}
+
+    for body in (charge, payment):
+        assert holds_no_secret(json_codec.dumps(body))
 
 
 @given(st.sampled_from(SECRET_NAMES), JSON, st.sampled_from([CANARY, [CANARY], {"x": CANARY}]))
