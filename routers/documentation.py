@@ -56,6 +56,7 @@ TAGS = [
     {"name": "Deliveries", "description": "What was sent where, and sending it again. `X-API-Key` or a token."},
     {"name": "Webhooks", "description": "What others send to an account. `X-API-Key` and a signature."},
     {"name": "Users", "description": "Accounts and their roles."},
+    {"name": "Request log", "description": "An account's own requests, without their secrets."},
     {"name": "API keys", "description": "Named keys of an account, each with the scopes that it needs."},
     {"name": "Sessions", "description": "Logging in and out."},
     {"name": "Deletion", "description": "Hides a transaction or a user."},

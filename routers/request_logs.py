@@ -2,12 +2,13 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request, Response
 
 from core.errors import NotFound
+from routers.conditional import conditional, documented_conditional
 from routers.dependencies import CallerDep, PspDep
 from routers.roles import API
-from routers.route import PspRoute, documented
+from routers.route import PspRoute
 from schemas.request_logs import RequestLogPage, RequestLogQuery, RequestLogWithBodies
 
 router = APIRouter(prefix=f"{API}/request-logs", route_class=PspRoute, tags=["Request log"])
@@ -21,7 +22,8 @@ async def list_request_logs(
     return await psp.request_log.page(caller, query)
 
 
-@router.get("/{log_id}", responses=documented(NotFound))
-async def get_request_log(psp: PspDep, caller: CallerDep, log_id: str) -> RequestLogWithBodies:
+@router.get("/{log_id}", response_model=RequestLogWithBodies, **documented_conditional(NotFound))
+async def get_request_log(psp: PspDep, caller: CallerDep, log_id: str, request: Request) -> Response:
     """One request with its bodies, without secrets."""
-    return await psp.request_log.get(caller, log_id)
+    found = await psp.request_log.get(caller, log_id)
+    return conditional(request, found.model_dump_json(by_alias=True).encode())

@@ -96,6 +96,11 @@ def _session(of: Belongings) -> str:
     return str(next(row["id"] for row in rows if not row["current"]))
 
 
+def _logged(of: Belongings) -> Row:
+    of.psp.get("/users/me", headers=of.account.bearer)
+    return of.first("/request-logs")
+
+
 MAKERS: Mapping[str, Callable[[Belongings], str]] = {
     "user_id": lambda of: of.account.id,
     "customer_id": _customer,
@@ -111,5 +116,7 @@ MAKERS: Mapping[str, Callable[[Belongings], str]] = {
     "job_id": lambda of: str(of.post("/resend-jobs", {"from": "2026-01-01", "to": "2026-01-02"})["id"]),
     "webhook_id": _webhook,
     "session_id": _session,
+    "log_id": lambda of: str(_logged(of)["id"]),
+    "request_id": lambda of: str(_logged(of)["requestId"]),
     "api_key_id": lambda of: str(of.post("/api-keys", {"name": "other", "scopes": ["webhooks"]})["id"]),
 }

@@ -128,7 +128,7 @@ def mongo_uri(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
     with pymongo.MongoClient[dict[str, Any]](mongo.uri) as client:
         left = leaks(client, tmp_path_factory.getbasetemp())
     mongo.close()
-    assert left == []
+    assert not left, "\n".join(left)
 
 
 @pytest.fixture(scope="session")

@@ -23,9 +23,14 @@ _SECRET = re.compile(
 
 def leaks(client: pymongo.MongoClient[dict[str, Any]], logs: Path) -> list[str]:
     """Where a secret stands: in a collection of any database, in the oplog, or in the log of any process."""
-    found = [f"{place}: {secret!r}" for place, blob in _documents(client) for secret in _SECRET.findall(blob)]
-    found += [f"{log}: {secret!r}" for log in logs.rglob("*.log") for secret in _SECRET.findall(log.read_bytes())]
+    found = [f"{place}: {leak!r}" for place, blob in _documents(client) for leak in _leaks_in(blob)]
+    found += [f"{log}: {leak!r}" for log in logs.rglob("*.log") for leak in _leaks_in(log.read_bytes())]
     return found
+
+
+def _leaks_in(blob: bytes) -> list[bytes]:
+    """Each with what stands before it, which says where to look."""
+    return [blob[max(0, leak.start() - 200) : leak.end()] for leak in _SECRET.finditer(blob)]
 
 
 def _documents(client: pymongo.MongoClient[dict[str, Any]]) -> Iterator[tuple[str, bytes]]:

@@ -35,7 +35,7 @@ INSIDE = re.compile(rb"Traceback|site-packages|pymongo|motor\b|bson|E11000|Opera
 # What is kept in one form for each meaning, or shown masked.
 NORMALISED = {"currency", "country", "phone", "number", "cvc", "expYear", "expMonth", "from", "to", "amount"}
 # A path that is no route's, a body that is too large, or of another media type.
-OF_EVERY_ROUTE = {404, 405, 413, 415, 422}
+OF_EVERY_ROUTE = {404, 405, 413, 414, 415, 422, 431}
 
 
 @dataclass(frozen=True)
