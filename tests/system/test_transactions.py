@@ -51,3 +51,20 @@ async def test_what_always_fails_is_not_tried_for_minutes(
         mongo.admin.command("configureFailPoint", "failCommand", mode="off")
 
     assert outage(caught.value)
+
+
+@pytest.mark.long
+def test_what_somebody_left_in_the_middle_of_a_transaction_is_not_blocked_for_a_minute(
+    database: Database, mongo: pymongo.MongoClient[dict[str, Any]]
+) -> None:
+    """A process that is killed there ends nothing, and MongoDB doesn't notice that it has gone."""
+    rows, change = mongo[DATABASE]["rows"], {"$inc": {"count": 1}}
+    with mongo.start_session() as left:
+        left.start_transaction()
+        rows.update_one({"_id": "one"}, change, session=left)
+
+        # Outside of a transaction it waits for its turn.
+        with pymongo.timeout(40):
+            rows.update_one({"_id": "one"}, change)
+
+        assert rows.find_one() == {"_id": "one", "count": 1}
