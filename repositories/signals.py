@@ -37,15 +37,26 @@ class SignalRepository:
         self._unacknowledged = database.unacknowledged(COLLECTION)
 
     async def send(self, hint: Hint) -> None:
-        await self._unacknowledged.insert_one({"outboxes": list(hint.outboxes), "payments_due": hint.payments_due})
+        await self._unacknowledged.insert_one(_to_document(hint))
 
     async def watch(self) -> AsyncIterator[Hint]:
         """Yields each hint, until the connection fails. What came earlier counts, too."""
-        await self.send(Hint())  # at the end of an empty collection MongoDB lets nobody wait
-        newest = self._signals.find({}, cursor_type=CursorType.TAILABLE_AWAIT).max_await_time_ms(_LONGEST_WAIT_MS)
+        # At the end of an empty collection MongoDB lets nobody wait. Acknowledged, so that there is something to find.
+        await self._signals.insert_one(_to_document(Hint()))
+        found = False
+        while not found:
+            # Whoever looks while the very first hints are being written may see none, and then never sees any.
+            newest = self._signals.find({}, cursor_type=CursorType.TAILABLE_AWAIT).max_await_time_ms(_LONGEST_WAIT_MS)
+            async for row in newest:
+                found = True
+                yield _from_document(row)
         while cast(bool, newest.alive):  # the iteration pauses whenever nothing has come for that long
             async for row in newest:
                 yield _from_document(row)
+
+
+def _to_document(hint: Hint) -> Document:
+    return {"outboxes": list(hint.outboxes), "payments_due": hint.payments_due}
 
 
 def _from_document(row: Document) -> Hint:
