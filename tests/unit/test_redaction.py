@@ -160,12 +160,52 @@ def test_what_passes_at_a_glance_would_not_be_changed(value: Any) -> None:
         assert redact(value) == value
 
 
+MASKED = {
+    "brand": "visa",
+    "number": "424242XXXXXX4242",
+    "last4": "4242",
+    "expMonth": 12,
+    "expYear": 2030,
+    "cvc": "XXX",
+    "holderName": None,
+    "fingerprint": "967cdfaa2d0d684d10824ee997519394",
+}
+
+
 def test_an_ordinary_body_passes_at_a_glance() -> None:
     payment = dict.fromkeys(PaymentOut.model_json_schema(mode="serialization")["properties"], "x")
     charge = {"customerName": "Grace Hopper", "paymentAmount": 100.5, "createdAt": "2026-11-21T07:25:01.123Z"}
 
-    for body in (charge, payment):
+    for body in (
+        charge,
+        payment,
+        {**payment, "card": MASKED},
+        {**payment, "card": {**MASKED, "holderName": "G. Hopper"}},
+    ):
         assert holds_no_secret(json_codec.dumps(body))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"number": PAN},
+        {"number": "424242XXXXX14242"},
+        {"expMonth": 123},
+        {"expMonth": "123"},
+        {"expYear": 7391},
+        {"cvc": "739"},
+        {"holderName": "739"},
+        {"holderName": PAN},
+        {"fingerprint": PAN},
+        {"x": CANARY, "password": CANARY},
+    ],
+    ids=str,
+)
+def test_a_card_that_is_not_masked_does_not(wrong: dict[str, Any]) -> None:
+    written = json_codec.dumps({"card": {**MASKED, **wrong}})
+
+    assert not holds_no_secret(written)
+    assert not holds_no_secret(written.replace(b'"holderName"', b'"cvc":"739","holderName"'))
 
 
 @given(st.sampled_from(SECRET_NAMES), JSON, st.sampled_from([CANARY, [CANARY], {"x": CANARY}]))
