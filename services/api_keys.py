@@ -88,15 +88,20 @@ class ApiKeys:
     async def rotate(self, actor: Actor, key_id: str, *, overlap_hours: int) -> ApiKeyMade:
         """A new text for the same key, which only this answer holds. The text so far counts as well until the overlap
         ends, and one before that no longer. Raises NotFound, Forbidden, Contention."""
-        credential, now = API_KEY.issue(key_id), clock.now()
+        now = clock.now()
         ends_at = now + timedelta(hours=overlap_hours) if overlap_hours else None
 
-        async def rotate(session: Session) -> ApiKey:
+        async def rotate(session: Session) -> ApiKeyMade:
+            text = ""
+
             def rotated(keys: Keys) -> Keys:
+                nonlocal text
                 before = _find(actor.caller, keys, key_id)
+                # Not before it is found: a text is made of its id, and what a client sends as one may be anything.
+                text = API_KEY.issue(before.id).text
                 after = replace(
                     before,
-                    hash=self._hash(credential.text),
+                    hash=self._hash(text),
                     previous_hash=before.hash if ends_at else None,
                     previous_ends_at=ends_at,
                 )
@@ -112,9 +117,9 @@ class ApiKeys:
                 after={"previous_ends_at": new.previous_ends_at},
                 session=session,
             )
-            return new
+            return _made(new, text, now)
 
-        return _made(await self._database.in_transaction(rotate), credential.text, now)
+        return await self._database.in_transaction(rotate)
 
     async def revoke(self, actor: Actor, key_id: str) -> None:
         """The key opens nothing from this write on, in any process. Raises NotFound, Forbidden, Contention."""

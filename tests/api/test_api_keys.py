@@ -315,6 +315,15 @@ def test_anothers_key_looks_like_a_missing_one(psp: Psp, account: Account, merch
     assert opens(psp, shown["apiKey"])
 
 
+@pytest.mark.parametrize("key_id", ["key_none", "key_\u00e9", "\u202e", "\ufffd"])
+def test_a_key_that_nobody_has_is_missing_whatever_its_id(psp: Psp, account: Account, key_id: str) -> None:
+    for answer in (
+        psp.post(f"/api-keys/{key_id}/rotate", headers=account.bearer),
+        psp.delete(f"/api-keys/{key_id}", headers=account.bearer),
+    ):
+        assert (answer.status_code, answer.json()["detail"]) == (404, f"API key '{key_id}' not found.")
+
+
 def test_an_account_has_no_more_than_20_keys_however_many_are_asked_for_at_once(psp: Psp, account: Account) -> None:
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(lambda _: make(psp, account.bearer), range(MOST_KEYS + 4)))
