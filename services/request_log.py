@@ -12,7 +12,7 @@ from datetime import datetime
 from core import ids, json_codec
 from core.database import DriverError
 from core.errors import NotFound
-from domain.redaction import holds_no_secret, redact, redact_text
+from domain.redaction import redact, redact_text, shown_at_a_glance
 from repositories.pages import CursorInvalid
 from repositories.request_logs import LoggedRequest, RequestFilter, RequestLogRepository
 from schemas.request_logs import RequestLogOut, RequestLogPage, RequestLogQuery, RequestLogWithBodies
@@ -174,8 +174,9 @@ def _without_secrets(request: NotedRequest) -> LoggedRequest:
 
 
 def _shown_body(raw: bytes) -> str:
-    if holds_no_secret(raw):
-        return raw[:SHOWN_OF_A_BODY].decode()
+    at_a_glance = shown_at_a_glance(raw)
+    if at_a_glance is not None:
+        return at_a_glance[:SHOWN_OF_A_BODY].decode()
     if len(raw) > MOST_OF_A_BODY:
         return redact_text(raw[:MOST_OF_A_BODY].decode("utf-8", "replace"))[:-_MAYBE_CUT_IN_TWO][:SHOWN_OF_A_BODY]
     try:

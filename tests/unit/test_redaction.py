@@ -16,12 +16,12 @@ from domain.cards import Brand
 from domain.redaction import (
     REDACTED,
     could_hold_a_secret,
-    holds_no_secret,
     is_secret_field,
     is_secret_header,
     mask_pans,
     redact,
     redact_text,
+    shown_at_a_glance,
 )
 from schemas.payments import PaymentOut
 from tests.unit.test_cards import pans
@@ -145,19 +145,22 @@ def test_nor_in_a_value_however_deep_it_is(beside: Any, text: str, way: list[str
 @pytest.mark.parametrize("text", BY_FORM, ids=[f"form{number}" for number, _ in enumerate(BY_FORM)])
 def test_nothing_that_is_a_secret_passes_at_a_glance(text: str) -> None:
     for written in (text, quote(text), json.dumps({"a": [text]}), "".join(f"\\u{ord(letter):04x}" for letter in text)):
-        assert not holds_no_secret(written.encode())
+        assert shown_at_a_glance(written.encode()) is None
 
 
 @pytest.mark.parametrize("name", SECRET_NAMES)
 def test_nor_does_the_name_of_one(name: str) -> None:
     for spelt in (name, name.upper(), name.lower(), name.replace("_", "-")):
-        assert not holds_no_secret(json.dumps({spelt: "x"}).encode())
+        assert shown_at_a_glance(json.dumps({spelt: "x"}).encode()) is None
 
 
 @given(JSON)
 def test_what_passes_at_a_glance_would_not_be_changed(value: Any) -> None:
-    if holds_no_secret(json.dumps(value).encode()):
+    written = json.dumps(value).encode()
+
+    if shown_at_a_glance(written) is not None:
         assert redact(value) == value
+        assert shown_at_a_glance(written) == written
 
 
 MASKED = {
@@ -182,7 +185,32 @@ def test_an_ordinary_body_passes_at_a_glance() -> None:
         {**payment, "card": MASKED},
         {**payment, "card": {**MASKED, "holderName": "G. Hopper"}},
     ):
-        assert holds_no_secret(json_codec.dumps(body))
+        written = json_codec.dumps(body)
+        assert shown_at_a_glance(written) == written
+
+
+TYPED = {"number": PAN, "expMonth": 12, "expYear": 2030, "cvc": "739", "holderName": "Grace Hopper"}
+
+
+@pytest.mark.parametrize("dumps", [json_codec.dumps, lambda value: json.dumps(value).encode()], ids=["dense", "spaced"])
+@pytest.mark.parametrize("kept", [5, 4], ids=["named", "nameless"])
+def test_a_typed_card_is_masked_at_a_glance_as_it_is_at_length(dumps: Any, kept: int) -> None:
+    body = {"paymentAmount": 100.5, "card": dict(list(TYPED.items())[:kept]), "customerName": "Grace Hopper"}
+
+    shown = shown_at_a_glance(dumps(body))
+
+    assert shown is not None
+    assert json.loads(shown) == redact(body)
+
+
+@given(st.permutations(list(TYPED)), st.sampled_from(list(TYPED)), JSON)
+def test_nothing_of_a_typed_card_passes_at_a_glance(order: list[str], wrong: str, other: Any) -> None:
+    """Whatever the order of its fields, and whatever stands in one of them."""
+    card = {name: TYPED[name] for name in order}
+
+    for body in ({"card": card}, {"card": {**card, wrong: other}}, {"a": json.dumps(card), "card": card}):
+        shown = shown_at_a_glance(json_codec.dumps(body))
+        assert shown is None or json.loads(shown) == redact(body)
 
 
 @pytest.mark.parametrize(
@@ -204,8 +232,8 @@ def test_an_ordinary_body_passes_at_a_glance() -> None:
 def test_a_card_that_is_not_masked_does_not(wrong: dict[str, Any]) -> None:
     written = json_codec.dumps({"card": {**MASKED, **wrong}})
 
-    assert not holds_no_secret(written)
-    assert not holds_no_secret(written.replace(b'"holderName"', b'"cvc":"739","holderName"'))
+    for spoilt in (written, written.replace(b'"holderName"', b'"cvc":"739","holderName"')):
+        assert shown_at_a_glance(spoilt) is None
 
 
 @given(st.sampled_from(SECRET_NAMES), JSON, st.sampled_from([CANARY, [CANARY], {"x": CANARY}]))
