@@ -107,6 +107,7 @@ BAD: Mapping[str, tuple[Row, str, str]] = {
     "no name": ({"name": None}, "name", "string_type"),
     "empty name": ({"name": ""}, "name", "string_too_short"),
     "blank name": ({"name": " \t "}, "name", "string_pattern_mismatch"),
+    "a name blank to some": ({"name": "\u3000\x85\ufeff\x1c"}, "name", "string_pattern_mismatch"),
     "name of another type": ({"name": 5}, "name", "string_type"),
     "e-mail without a host": ({"email": "grace"}, "email", "string_pattern_mismatch"),
     "empty e-mail": ({"email": ""}, "email", "string_pattern_mismatch"),
