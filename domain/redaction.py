@@ -55,11 +55,13 @@ _DIGITS_TYPED = re.compile(rf"\+?[0-9](?:[{_BETWEEN_DIGITS}]*+[0-9]){{11,}}+")
 _SEPARATORS = re.compile(f"[{_BETWEEN_DIGITS}]")
 _DIGIT = re.compile("[0-9]")
 _YEAR = re.compile("20[0-9]{2}")
+_LONGEST_LOOKED_AT = 2000
+"""In a longer text whatever is long enough for a card number is masked unseen: to look takes microseconds a digit."""
 _LONGEST_PHONE_NUMBER = 13
 """Digits behind a plus sign. No card has so few any more that begins as a phone number may."""
 
 _MAYBE_NAMED = re.compile(
-    r"pass|pwd|pin|secret|credential|cookie|cv[cvn]|code|key|token|jwt|auth|proof|%|\\u", re.IGNORECASE
+    r"pass|pwd|pin|secret|credential|cookie|cv[cvn]|code|key|token|jwt|auth|proof|number|cardno|pan|exp|holder|%|\\u"
 )
 _NAME = re.compile(r"""(?<![\w%\\.\[-])([\w%\\.\[\]-]{2,200}+)["']?\s*+[:=]\s*+""")
 _VALUE = re.compile(
@@ -67,6 +69,7 @@ _VALUE = re.compile(
     | \{[^}]*+\}? | \[[^\]]*+\]? | (?:(?:basic|bearer|digest)\s+)?[^\s&"]++""",
     re.IGNORECASE | re.DOTALL | re.VERBOSE,
 )
+_AROUND_A_VALUE = "\"',;)}] \t\r\n"
 _LAST_PART = re.compile(r"[^.\[\]]+(?=[.\[\]]*$)")
 _NOT_ALPHANUMERIC = re.compile("[^a-z0-9]")
 
@@ -96,7 +99,7 @@ _PROOF = re.compile(r"(/3ds/[^/\s]++/)[^/?\s\"'&]++")
 _URL_PASSWORD = re.compile(r"(//[^\s/:@]*+:)[^\s/]+(?=@)")
 
 _WORD = re.compile(r"\S+")
-_UNICODE_ESCAPE = re.compile(r"\\+u([0-9A-Fa-f]{4})")
+_UNICODE_ESCAPE = re.compile(r"(?<!\\)\\++u([0-9A-Fa-f]{4})")
 _ESCAPED_AGAIN_AT_MOST = 4
 _STAYS_IN_ADDRESSES = string.punctuation.replace("%", "")
 
@@ -136,7 +139,9 @@ def shown_at_a_glance(raw: bytes) -> bytes | None:
 def mask_pans(text: str) -> str:
     """The text with the card numbers in it masked: people paste them where they do not belong, an address, say, and
     with other digits beside them."""
-    return _DIGITS_TYPED.sub(_masked, text) if len(text) >= 12 else text
+    if len(text) < 12:
+        return text
+    return _DIGITS_TYPED.sub(_masked if len(text) <= _LONGEST_LOOKED_AT else _masked_unseen, text)
 
 
 def is_secret_field(name: str) -> bool:
@@ -208,26 +213,28 @@ def _redacted_field(field: _Field, value: Any, depth: int) -> tuple[str, Any]:
     if field.secret:
         return field.shown, REDACTED
     shown = _redacted(value, depth)
-    if field.of_a_card and isinstance(value, str | int | float) and shown == value:
-        shown = REDACTED if _typed_by_mistake(field.plain, str(value)) else value
+    if field.of_a_card and isinstance(value, str | int | float):
+        shown = REDACTED if _typed_by_mistake(field.plain, str(value)) else shown
     return field.shown, shown
 
 
 def _typed_by_mistake(name: str, text: str) -> bool:
     """Whether it is a card number in which a digit is wrong, and which is as good as the right one; or, where month,
     year or name belong, a security code."""
+    if mask_pans(text) != text:
+        return False
     if name in _NUMBER_NAMES:
         return len(_DIGIT.findall(text)) >= 12
     return name in _BESIDE_CARD_NUMBERS and len(_DIGIT.findall(text)) >= 3 and not _YEAR.fullmatch(text)
 
 
 def _without_secrets(text: str) -> str:
-    if (":" in text or "=" in text) and _MAYBE_NAMED.search(text):
+    lowered = text.lower()
+    if (":" in text or "=" in text) and _MAYBE_NAMED.search(lowered):
         text = _without_named_secrets(text)
     for sign, pattern, replacement in _FORMS:
         if sign in text:
             text = pattern.sub(replacement, text)
-    lowered = text.lower()
     if "bearer" in lowered or "basic" in lowered:
         text = _MAYBE_CREDENTIALS.sub(_without_credentials, text)
     return mask_pans(text)
@@ -237,8 +244,11 @@ def _without_named_secrets(text: str) -> str:
     """Without what follows the name of a secret: `password=…`, `"apiKey": "…"`."""
     parts, done, at = list[str](), 0, 0
     while name := _NAME.search(text, at):
-        at = name.end()
-        if is_secret_field(name[1]) and (value := _VALUE.match(text, at)):
+        at, field = name.end(), _field(name[1])
+        if not field.secret and not field.of_a_card:
+            continue
+        value = _VALUE.match(text, at)
+        if value and (field.secret or _typed_by_mistake(field.plain, value[0].strip(_AROUND_A_VALUE))):
             quotes = '"' if value[0].startswith('"') else ""
             parts += [text[done:at], quotes, REDACTED, quotes]
             done = at = value.end()
@@ -297,6 +307,10 @@ def _without_card(found: re.Match[bytes]) -> bytes:
     except CardInvalid:
         return found[0]
     return b"".join((before, masked(pan).encode(), between, REDACTED.encode()))
+
+
+def _masked_unseen(found: re.Match[str]) -> str:
+    return _DIGIT.sub("X", found[0])
 
 
 def _masked(found: re.Match[str]) -> str:

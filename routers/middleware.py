@@ -5,7 +5,6 @@ import logging
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from core.errors import PspError
-from domain.redaction import redact_text
 from routers.problems import problem
 from routers.rate_limits import rate_limit_headers
 from routers.request_ids import give_request_id, request_id_of
@@ -54,7 +53,7 @@ class UnexpectedErrors:
             await self._app(scope, receive, send)
         except Exception:
             request_id = request_id_of(scope)
-            _LOG.exception("request %s failed: %s %s", request_id, scope["method"], redact_text(scope["path"]))
+            _LOG.exception("request %s failed: %s %s", request_id, scope["method"], scope["path"])
             if _STARTED in scope:
                 raise
             response = problem(request_id, PspError.status, PspError.code, PspError.message)

@@ -10,7 +10,7 @@ from routers.forwarded import client_address
 from routers.request_ids import request_id_of
 from routers.request_logs import router as its_own
 from routers.route import body_in, caller_in
-from services.request_log import MOST_OF_A_BODY, NotedRequest
+from services.request_log import MOST_OF_A_BODY, MOST_OF_A_KEY, MOST_OF_A_TARGET, NotedRequest
 
 
 class RequestLogging:
@@ -51,16 +51,21 @@ class RequestLogging:
                         time.perf_counter() - begun_s,
                         scope["method"],
                         scope["route"].path,
-                        scope["raw_path"] + (b"?" + query if query else b""),
+                        _beginning(scope["raw_path"] + (b"?" + query if query else b""), MOST_OF_A_TARGET),
                         status,
                         request_id_of(scope),
-                        next((value for name, value in scope["headers"] if name == b"idempotency-key"), None),
+                        _idempotency_key(scope),
                         client_address(Request(scope)),
-                        _beginning(body_in(scope)),
-                        _beginning(body),
+                        _beginning(body_in(scope), MOST_OF_A_BODY),
+                        _beginning(body, MOST_OF_A_BODY),
                     )
                 )
 
 
-def _beginning(body: bytes) -> bytes:
-    return bytes(body[: MOST_OF_A_BODY + 1])
+def _idempotency_key(scope: Scope) -> bytes | None:
+    sent = (value for name, value in scope["headers"] if name == b"idempotency-key")
+    return next((_beginning(value, MOST_OF_A_KEY) for value in sent), None)
+
+
+def _beginning(sent: bytes, most: int) -> bytes:
+    return bytes(sent[: most + 1])

@@ -12,6 +12,7 @@ from core.errors import LoginFailed, NotFound, TokenInvalid
 from core.security import REFRESH_TOKEN, Credential, PasswordHasher
 from domain.accounts import Identity, fold_email
 from domain.audit import Action, AuditOutcome
+from domain.redaction import redact_text
 from repositories.accounts import AccountRepository
 from repositories.pages import CursorInvalid
 from repositories.sessions import SessionRecord, SessionRepository
@@ -76,7 +77,7 @@ class Sessions:
                 last_used_at=now,
                 expires_at=now + REFRESH_TOKEN_LIFETIME,
                 address=address,
-                user_agent=user_agent[:_LONGEST_USER_AGENT] if user_agent else None,
+                user_agent=redact_text(user_agent[:_LONGEST_USER_AGENT]) if user_agent else None,
             )
         )
         # Whoever dies in between leaves a session whose tokens nobody has.

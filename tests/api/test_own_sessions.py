@@ -1,6 +1,7 @@
 """Sessions that their owner sees and ends, and the password that ends them all."""
 
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -55,6 +56,27 @@ def test_a_session_tells_when_and_from_where_it_was_opened(psp: Psp, account: Ac
     assert newest["userAgent"] == ("Phone/1-" * 50)[:200]
     assert newest["address"] == "127.0.0.1"
     assert first["createdAt"] == first["lastUsedAt"] < newest["createdAt"] < first["expiresAt"]
+
+
+def test_what_a_device_calls_itself_is_shown_without_secrets(psp: Psp, account: Account) -> None:
+    psp.post(
+        "/users/login",
+        json={"email": account.email, "password": PASSWORD},
+        headers={"User-Agent": "Till/1 4242 4242 4242 4242"},
+    )
+
+    assert listed(psp, account.token)[0]["userAgent"] == "Till/1 4242 42XX XXXX 4242"
+
+
+def test_a_refresh_token_is_good_for_fourteen_days(psp: Psp, account: Account, database: Database) -> None:
+    (session,) = listed(psp, account.token)
+    opened_at, expires_at = (datetime.fromisoformat(session[name]) for name in ("createdAt", "expiresAt"))
+    assert expires_at - opened_at == timedelta(days=14)
+
+    database["sessions"].update_one({"_id": session["id"]}, {"$set": {"expires_at": datetime.now(UTC)}})
+
+    answer = psp.post("/users/refresh", json={"refresh_token": account.refresh_token})
+    assert (answer.status_code, answer.json()["code"]) == (401, "invalid_token")
 
 
 def test_a_refresh_is_a_use_of_its_session(psp: Psp, account: Account) -> None:

@@ -2,7 +2,9 @@
 
 import asyncio
 import logging
+import re
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -14,7 +16,7 @@ from core.database import Database
 from domain.roles import Role
 from repositories.request_logs import RequestLogRepository
 from services.caller import Caller
-from services.request_log import NotedRequest, RequestLog
+from services.request_log import MOST_OF_A_KEY, MOST_OF_A_TARGET, NotedRequest, RequestLog
 from tests.conftest import ADMIN_EMAIL, ADMIN_PASSWORD, Server, free_port
 from tests.factories import Psp
 
@@ -88,8 +90,9 @@ async def test_it_goes_on_once_there_is_room_again(rows: Database) -> None:
     assert log.dropped == 2
 
 
-async def test_while_mongodb_is_away_rows_are_lost_and_counted() -> None:
-    away = Database(f"mongodb://127.0.0.1:{free_port()}", DATABASE, timeout_s=0.2)
+@pytest.mark.parametrize("timeout_s", [0.2, 10], ids=["given up by the insert", "given up by the end"])
+async def test_while_mongodb_is_away_rows_are_lost_and_counted(timeout_s: float) -> None:
+    away = Database(f"mongodb://127.0.0.1:{free_port()}", DATABASE, timeout_s=timeout_s)
     log = RequestLog(RequestLogRepository(away))
     for _ in range(5):
         log.note(noted())
@@ -98,6 +101,20 @@ async def test_while_mongodb_is_away_rows_are_lost_and_counted() -> None:
 
     assert log.dropped == 5
     away.close()
+
+
+async def test_only_the_beginning_of_a_long_path_or_key_is_kept(rows: Database) -> None:
+    """A card number that is cut in two there looks like any other digits."""
+    log = RequestLog(RequestLogRepository(rows))
+    long = b"/x?q=" + b"4242424242424242x" * 10_000
+    log.note(replace(noted(), target=long[: MOST_OF_A_TARGET + 1], idempotency_key=long[: MOST_OF_A_KEY + 1]))
+
+    await log.close()
+
+    (row,) = await rows["request_logs"].find({}).to_list(None)
+    assert 1900 < len(row["path"]) <= 2000
+    assert 100 < len(row["idempotency_key"]) < 300
+    assert not re.search("[0-9]{7}", row["path"] + row["idempotency_key"])
 
 
 @pytest.mark.parametrize(

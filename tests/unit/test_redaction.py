@@ -4,7 +4,7 @@ import json
 from datetime import UTC
 from decimal import Decimal
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import pytest
 from hypothesis import given
@@ -209,7 +209,7 @@ def test_nothing_of_a_typed_card_passes_at_a_glance(order: list[str], wrong: str
     card = {name: TYPED[name] for name in order}
 
     for body in ({"card": card}, {"card": {**card, wrong: other}}, {"a": json.dumps(card), "card": card}):
-        shown = shown_at_a_glance(json_codec.dumps(body))
+        shown = shown_at_a_glance(json.dumps(body, separators=(",", ":")).encode())
         assert shown is None or json.loads(shown) == redact(body)
 
 
@@ -319,7 +319,28 @@ def test_what_is_redacted_stays_as_it_is() -> None:
     ],
 )
 def test_a_long_text_takes_no_longer_than_its_length(piece: str) -> None:
-    redact_text(piece * (1_000_000 // len(piece)))
+    for before in ("", "%", "number="):
+        redact_text(before + piece * (500_000 // len(piece)))
+
+
+@pytest.mark.parametrize("written", [json.dumps, urlencode, str], ids=["json", "form", "python"])
+def test_what_was_typed_into_the_wrong_field_of_a_card_is_in_no_text(written: Any) -> None:
+    """A body too long to be read as JSON is one."""
+    shown = redact_text(written({"number": "4111111111111112", "expMonth": 737, "expYear": 2030, "holderName": "7391"}))
+
+    assert not any(digits in shown for digits in ("4111111111111112", "737", "7391"))
+    assert "2030" in shown
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["number", "pan", "expMonth", "expYear", "holderName", "amount", "accountNumber"]),
+        st.sampled_from(["4111111111111112", PAN, "737", "12", "2030", "Grace", "1000"]),
+        min_size=1,
+    )
+)
+def test_a_card_in_a_text_is_judged_as_in_json(card: dict[str, str]) -> None:
+    assert json.loads(redact_text(json.dumps(card))) == redact(card)
 
 
 def test_names_that_only_tell_of_secrets_are_no_secrets() -> None:
