@@ -34,7 +34,7 @@ async def _by_token(request: Request) -> Caller | None:
 
 async def _by_key(request: Request) -> Caller | None:
     key = _only(request, "x-api-key", ApiKeyInvalid)
-    return await psp_of(request).api_keys.authenticate(key, client_address(request))
+    return await psp_of(request).api_keys.authenticate(key, client_address(request.scope))
 
 
 async def _by_payment_key(request: Request) -> Caller | None:

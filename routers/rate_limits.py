@@ -74,7 +74,7 @@ def rate_limit_headers(scope: Scope) -> list[tuple[bytes, bytes]]:
 
 def _source(by: By, request: Request, caller: Caller | None) -> str:
     if caller is None:
-        return f"address {place_of(client_address(request))}"
+        return f"address {place_of(client_address(request.scope))}"
     if by is By.KEY and caller.payment_key is not None:
         return f"key {caller.payment_key.id}"
     if by is By.KEY and caller.api_key_id is not None:

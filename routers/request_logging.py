@@ -2,7 +2,6 @@
 
 import time
 
-from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from core import clock
@@ -55,7 +54,7 @@ class RequestLogging:
                         status,
                         request_id_of(scope),
                         next((value for name, value in scope["headers"] if name == b"idempotency-key"), None),
-                        client_address(Request(scope)),
+                        client_address(scope),
                         _beginning(body_in(scope)),
                         _beginning(body),
                     )
