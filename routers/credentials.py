@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from fastapi import Request
 
-from core.errors import TokenMalformed, TokenMissing
+from core.errors import ApiKeyInvalid, PaymentKeyInvalid, TokenMalformed, TokenMissing, Unauthorized
 from routers.forwarded import client_address
 from routers.roles import Needs
 from services.caller import Caller, CallerRefused
@@ -23,24 +23,22 @@ async def _nobody(request: Request) -> Caller | None:
 
 
 async def _by_token(request: Request) -> Caller | None:
-    sent = request.headers.getlist("authorization")
-    if not sent:
+    sent = _only(request, "authorization", TokenMalformed)
+    if sent is None:
         raise TokenMissing
-    if len(sent) > 1:
-        # A proxy before us may have looked at the other one.
-        raise TokenMalformed
-    scheme, _, token = sent[0].partition(" ")
+    scheme, _, token = sent.partition(" ")
     if scheme.lower() != "bearer" or not token.strip() or " " in token.strip():
         raise TokenMalformed
     return await psp_of(request).sessions.authenticate(token.strip())
 
 
 async def _by_key(request: Request) -> Caller | None:
-    return await psp_of(request).api_keys.authenticate(request.headers.get("x-api-key"), client_address(request))
+    key = _only(request, "x-api-key", ApiKeyInvalid)
+    return await psp_of(request).api_keys.authenticate(key, client_address(request.scope))
 
 
 async def _by_payment_key(request: Request) -> Caller | None:
-    key = request.headers.get("x-payment-key")
+    key = _only(request, "x-payment-key", PaymentKeyInvalid)
     return await (_by_key(request) if key is None else psp_of(request).payment_keys.authenticate(key))
 
 
@@ -56,6 +54,14 @@ async def _by_either(request: Request) -> Caller | None:
     if "authorization" not in request.headers:
         return await _by_key(request)
     return await (_by_both(request) if "x-api-key" in request.headers else _by_token(request))
+
+
+def _only(request: Request, header: str, refusal: type[Unauthorized]) -> str | None:
+    """What the header says; None where it is not sent. Of two, a proxy before us may have looked at the other one."""
+    sent = request.headers.getlist(header)
+    if len(sent) > 1:
+        raise refusal
+    return sent[0] if sent else None
 
 
 AUTHENTICATORS: dict[Needs, Callable[[Request], Awaitable[Caller | None]]] = {

@@ -1,14 +1,17 @@
 """Where a request comes from: the connection, or what a proxy that the operator trusts says of it."""
 
-from collections.abc import Iterable
-from functools import lru_cache
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from collections.abc import Callable, Iterable
+from functools import lru_cache, partial
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
 
-from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 Networks = tuple[IPv4Network | IPv6Network, ...]
 _SCHEMES = ("http", "https")
+_MOST_CHARACTERS = 45
+"""Of an address: IPv6 in full, its end written as IPv4. Nothing longer is kept, or strangers could fill the memory."""
+_KEPT = 4096
+"""Addresses, since most come again and again."""
 
 
 class ForwardedClient:
@@ -20,27 +23,27 @@ class ForwardedClient:
 
     def __init__(self, app: ASGIApp, *, trusted: Networks):
         self._app = app
-        self._trusted = trusted
+        self._trusts = lru_cache(_KEPT)(partial(_is_in, trusted))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["client"] is not None and _is_in(self._trusted, scope["client"][0]):
-            _believe(scope, self._trusted)
+        if scope["type"] == "http" and self._trusts(client_address(scope)):
+            _believe(scope, self._trusts)
         await self._app(scope, receive, send)
 
 
-def client_address(request: Request) -> str | None:
+def client_address(scope: Scope) -> str | None:
     """The client's address in its usual form; None where it is unknown, as over a Unix socket. Every use of the
     address goes through here."""
-    found = None if request.client is None else _address(request.client.host)
-    return None if found is None else str(found)
+    client = scope["client"]
+    return None if client is None else _address(client[0])
 
 
-def _believe(scope: Scope, trusted: Networks) -> None:
+def _believe(scope: Scope, trusts: Callable[[str | None], bool]) -> None:
     hops = _values(scope, b"x-forwarded-for")
     if hops:
-        client = next((hop for hop in reversed(hops) if not _is_in(trusted, _without_port(hop))), hops[0])
+        client = next((hop for hop in reversed(hops) if not trusts(_address(_without_port(hop)))), hops[0])
         address = _address(_without_port(client))
-        scope["client"] = None if address is None else (str(address), 0)
+        scope["client"] = None if address is None else (address, 0)
     schemes = _values(scope, b"x-forwarded-proto")
     if schemes and schemes[-1].lower() in _SCHEMES:
         scope["scheme"] = schemes[-1].lower()
@@ -59,13 +62,20 @@ def _without_port(hop: str) -> str:
     return hop.partition(":")[0] if hop.count(":") == 1 else hop
 
 
-def _is_in(networks: Networks, text: str) -> bool:
-    address = _address(text)
-    return address is not None and any(address in network for network in networks)
+def _is_in(networks: Networks, address: str | None) -> bool:
+    if address is None:
+        return False
+    found = ip_address(address)
+    return any(found in network for network in networks)
 
 
-@lru_cache(maxsize=4096)
-def _address(text: str) -> IPv4Address | IPv6Address | None:
+def _address(text: str) -> str | None:
+    """An address in its usual form; None for what is none."""
+    return _usual(text) if len(text) <= _MOST_CHARACTERS else None
+
+
+@lru_cache(_KEPT)
+def _usual(text: str) -> str | None:
     if "%" in text:
         return None  # after it any text may stand, and a zone means something on one machine only
     try:
@@ -73,4 +83,4 @@ def _address(text: str) -> IPv4Address | IPv6Address | None:
     except ValueError:
         return None
     # What a socket for both kinds calls an IPv4 client.
-    return found.ipv4_mapped or found if isinstance(found, IPv6Address) else found
+    return str(found.ipv4_mapped or found) if isinstance(found, IPv6Address) else str(found)

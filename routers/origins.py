@@ -10,4 +10,4 @@ from services.audit import Origin
 
 def origin_of(request: Request) -> Origin:
     # Clients choose request ids; a secret in one is kept no more than anywhere else.
-    return Origin(redact_text(request_id_of(request.scope)), client_address(request))
+    return Origin(redact_text(request_id_of(request.scope)), client_address(request.scope))

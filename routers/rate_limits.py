@@ -1,11 +1,11 @@
 """How often what may be asked: the one table of limits, and whose requests count together."""
 
 from collections.abc import Mapping
-from ipaddress import IPv6Address, IPv6Network, ip_address
 
 from fastapi import Request
 from starlette.types import Scope
 
+from domain.addresses import place_of
 from domain.rate_limits import By, Policy
 from routers.forwarded import client_address
 from routers.roles import API, ROLE_TABLE, Needs
@@ -74,17 +74,9 @@ def rate_limit_headers(scope: Scope) -> list[tuple[bytes, bytes]]:
 
 def _source(by: By, request: Request, caller: Caller | None) -> str:
     if caller is None:
-        return f"address {_place(client_address(request))}"
+        return f"address {place_of(client_address(request.scope))}"
     if by is By.KEY and caller.payment_key is not None:
         return f"key {caller.payment_key.id}"
     if by is By.KEY and caller.api_key_id is not None:
         return f"key {caller.api_key_id}"
     return f"account {caller.account_id}"
-
-
-def _place(address: str | None) -> str:
-    """An address, or for IPv6 the network of 64 bits that a single customer gets (RFC 6177)."""
-    if address is None:
-        return "unknown"
-    found = ip_address(address)
-    return str(IPv6Network((found, 64), strict=False)) if isinstance(found, IPv6Address) else address

@@ -2,7 +2,6 @@
 
 import time
 
-from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from core import clock
@@ -55,7 +54,7 @@ class RequestLogging:
                         status,
                         request_id_of(scope),
                         _idempotency_key(scope),
-                        client_address(Request(scope)),
+                        client_address(scope),
                         _beginning(body_in(scope), MOST_OF_A_BODY),
                         _beginning(body, MOST_OF_A_BODY),
                     )

@@ -123,8 +123,8 @@ class PspRoute(APIRoute):
                 if not known_parameters and request.scope["query_string"]:
                     _refuse_parameters(request)
                 response = await handle(request)
-            except Forbidden as refusal:
-                await _write_down(request, refusal, f"{method} {path}")
+            except Forbidden:
+                await _write_down(request, f"{method} {path}")
                 raise
             if shows_a_secret:
                 response.headers["Cache-Control"] = "no-store"
@@ -270,15 +270,17 @@ async def _identify(
         return await authenticate(request)
     except ClientDisconnect:
         raise Unavailable("The request ended before it was complete.") from None
-    except PspError:
+    except PspError as error:
+        if isinstance(error, CallerRefused):
+            request.scope[_CALLER] = error.caller
         if limits is not None:
             await count(limits, UNAUTHENTICATED, request, None)
         raise
 
 
-async def _write_down(request: Request, refusal: Forbidden, route: str) -> None:
+async def _write_down(request: Request, route: str) -> None:
     """A denial is in the audit log before it is answered."""
-    caller = refusal.caller if isinstance(refusal, CallerRefused) else request.scope.get(_CALLER)
+    caller = caller_in(request.scope)
     named = list(request.path_params.values())
     if caller is not None:
         await psp_of(request).audit.record_denial(origin_of(request).of(caller), route, named[-1] if named else None)

@@ -34,7 +34,7 @@ class Caller:
 
 
 class CallerRefused(Forbidden):
-    """The credentials are right, and open nothing in this way. `caller` is for the audit log."""
+    """The credentials are right, and open nothing in this way. `caller` is for the audit log and the request log."""
 
     def __init__(self, message: str, caller: Caller):
         super().__init__(message)

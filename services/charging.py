@@ -158,20 +158,20 @@ class Charging:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + min(wait_s, MAX_WAIT_S)
         payment: Payment | None = None
-        while True:
-            try:
-                payment = await self._payments.latest(payment_id)
+        with suppress(asyncio.CancelledError):
+            while True:
+                try:
+                    payment = await self._payments.latest(payment_id)
+                    if payment is None or payment.status not in rules.AWAITS_WORKER:
+                        break
+                except DriverError as error:
+                    if not outage(error):
+                        raise
                 remaining_s = deadline - loop.time()
-                if remaining_s <= 0 or payment is None or payment.status not in rules.AWAITS_WORKER:
-                    return payment
+                if remaining_s <= 0:
+                    break
                 await asyncio.sleep(min(_POLL_S, remaining_s))
-            except DriverError as error:
-                if not outage(error):
-                    raise
-                if loop.time() >= deadline:
-                    return payment
-            except asyncio.CancelledError:
-                return payment
+        return payment
 
 
 def _require_what_the_key_opens(caller: Caller, request: ChargeFields, customer_id: str | None) -> None:

@@ -6,6 +6,7 @@ from datetime import timedelta
 from core import clock
 from core.crypto import keyed_hash
 from core.errors import TooManyAttempts
+from domain.addresses import place_of
 from repositories.login_attempts import LoginAttemptRepository, Patience
 
 _QUARTER = timedelta(minutes=15)
@@ -18,7 +19,8 @@ _PURPOSE = "login_attempt"
 
 class LoginThrottle:
     """Attempts are counted by account and address together, so that nobody can keep the owner out from elsewhere; and
-    by address alone, so that trying one password at many accounts is slow as well."""
+    by address alone, so that trying one password at many accounts is slow as well. Of IPv6 a customer has a network
+    full of addresses, which count as one."""
 
     def __init__(self, attempts: LoginAttemptRepository, hash_key: bytes, *, on: bool):
         self._attempts = attempts
@@ -46,10 +48,10 @@ class LoginThrottle:
         await self._attempts.take_back(self._address(address))
 
     def _pair(self, account: str, address: str | None) -> bytes:
-        return self._hash(f"pair {address} {account}")
+        return self._hash(f"pair {place_of(address)} {account}")
 
     def _address(self, address: str | None) -> bytes:
-        return self._hash(f"address {address}")
+        return self._hash(f"address {place_of(address)}")
 
     def _hash(self, source: str) -> bytes:
         # Who tried to log in as whom, and from where, is nobody's to read.

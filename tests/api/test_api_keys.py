@@ -201,6 +201,16 @@ def test_a_key_opens_from_its_networks_only(
         assert answer.json()["detail"] == "Access denied. The API key may not be used from this address."
 
 
+@pytest.mark.parametrize("beside", ["", "token"])
+def test_two_keys_are_none(psp: Psp, account: Account, merchant: Account, beside: str) -> None:
+    token = [("Authorization", f"Bearer {account.token}")] if beside else []
+
+    for texts in ((account.api_key, merchant.api_key), (account.api_key, "garbage"), (account.api_key,) * 2):
+        answer = psp.get("/events", headers=[*token, *(("X-API-Key", text) for text in texts)])
+
+        assert (answer.status_code, answer.json()["code"]) == (401, "invalid_api_key")
+
+
 BOUNDS: dict[str, tuple[Row, Row]] = {
     "scopes": ({"scopes": ["api_keys", "events:read"]}, {"scopes": ["api_keys", "events:read", "webhooks"]}),
     "end": ({"expiresIn": 600}, {"expiresIn": 900}),

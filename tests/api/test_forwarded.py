@@ -46,6 +46,17 @@ def test_behind_a_trusted_proxy_each_client_has_patience_of_its_own(proxied_psp:
     assert guess("[2001:db8::50]:4711") == 401
 
 
+def test_the_ipv6_addresses_of_one_customer_share_their_patience(proxied_psp: Psp) -> None:
+    account = proxied_psp.register()
+
+    def guess(address: str) -> int:
+        body = {"email": account.email, "password": "wrong"}
+        return proxied_psp.post("/users/login", json=body, headers={"X-Forwarded-For": address}).status_code
+
+    assert [guess(f"2001:db8::{number}") for number in range(1, 7)] == [401] * 5 + [429]
+    assert guess("2001:db8:0:1::1") == 401, "the next customer's network"
+
+
 def session_address(psp: Psp, account: Account, headers: dict[str, Any]) -> str | None:
     body = {"email": account.email, "password": account.password}
     login = psp.post("/users/login", json=body, headers=headers)

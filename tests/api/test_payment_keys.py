@@ -413,6 +413,15 @@ def test_what_is_no_payment_key_is_a_401(psp: Psp, merchant: Account, wrong: str
     assert pay(psp, key).status_code == 201
 
 
+def test_two_payment_keys_are_none(psp: Psp, merchant: Account) -> None:
+    one, other = (make(psp, merchant)["paymentKey"] for _ in range(2))
+
+    for texts in ((one, other), (one, "garbage"), (one, one)):
+        answer = psp.post("/payments/charge", json=CHARGE, headers=[("X-Payment-Key", text) for text in texts])
+
+        assert refused(answer) == (401, "invalid_payment_key")
+
+
 def test_the_key_of_a_deleted_account_opens_nothing(psp: Psp, root: dict[str, str]) -> None:
     account = psp.register()
     key, once = make(psp, account, maxUses=None), unique()

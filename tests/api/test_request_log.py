@@ -99,6 +99,24 @@ def test_each_group_of_routes_leaves_rows(psp: Psp, account: Account, root: dict
     assert rows[5]["path"] == "/api/v1/payments/none"
 
 
+def test_right_credentials_that_open_nothing_in_this_way_leave_a_row(
+    psp: Psp, account: Account, merchant: Account, database: PymongoDatabase[Row]
+) -> None:
+    bound = {"name": "bound", "scopes": ["events:read"], "allowedNetworks": ["203.0.113.0/24"]}
+    key = psp.post("/api-keys", json=bound, headers=account.bearer).json()
+    from_elsewhere = psp.get("/events", headers={"X-API-Key": key["apiKey"]})
+    with_anothers_key = psp.get("/events", headers={**account.bearer, **merchant.key})
+
+    rows = [logged(psp, account, answer) for answer in (from_elsewhere, with_anothers_key)]
+
+    assert [row["status"] for row in rows] == [403, 403]
+    assert [row["apiKeyId"] for row in rows] == [key["id"], None]
+    for answer in (from_elsewhere, with_anothers_key):
+        denial = database["audit"].find_one({"request_id": answer.headers["X-Request-ID"]})
+        assert denial is not None
+        assert (denial["account_id"], denial["action"]) == (account.id, "access.denied")
+
+
 def test_no_secret_is_in_any_row(psp: Psp, account: Account, database: PymongoDatabase[Row]) -> None:
     new = "staple-of-the-battery"
     made = psp.post("/api-keys", json={"name": "a", "scopes": ["webhooks"]}, headers=account.key)

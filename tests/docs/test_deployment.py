@@ -3,6 +3,7 @@
 import json
 import re
 from base64 import b64encode
+from ipaddress import ip_address
 from typing import Any
 
 import pytest
@@ -62,6 +63,19 @@ def test_render_gets_what_production_requires(monkeypatch: pytest.MonkeyPatch) -
     assert settings.production
     assert (settings.host, settings.port, settings.mongodb_uri) == ("0.0.0.0", 10000, None)
     assert settings.secrets.jwt_keys
+
+
+def test_behind_render_a_worker_at_cloudflare_is_no_proxy() -> None:
+    """Anybody may have one, and write what stands before its address in X-Forwarded-For."""
+    (value,) = (variable["value"] for variable in render()["envVars"] if variable["key"] == "TRUSTED_PROXIES")
+    trusted = Settings(_env_file=None, trusted_proxies=value).trusted_proxies
+
+    def is_proxy(address: str) -> bool:
+        return any(ip_address(address) in network for network in trusted)
+
+    assert is_proxy("10.0.0.1")
+    assert is_proxy("172.64.0.1")
+    assert not is_proxy("2a06:98c0:3600::103")
 
 
 def test_render_runs_what_is_there() -> None:

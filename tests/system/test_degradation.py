@@ -20,6 +20,8 @@ from tests.wire import Wire
 
 DRAINED_S = 15
 """From SIGTERM to the end: ten seconds, and five for a machine that has other things to do."""
+BUSY = 365
+"""TemporarilyUnavailable, which comes at once and which the driver does not try again by itself."""
 Client = pymongo.MongoClient[dict[str, Any]]
 
 
@@ -61,6 +63,30 @@ def test_a_charge_that_waits_is_answered_with_what_it_has_reached_although_the_d
 
         assert waiting.result().status_code == 201, waiting.result().text
         assert waiting.result().json()["status"] == "pending"
+
+
+def test_a_charge_that_waits_asks_a_database_in_trouble_no_more_often_than_a_healthy_one(
+    mongo_uri: str, settings: dict[str, str], tmp_path: Path, mongo: Client
+) -> None:
+    def refuse_finds(mode: str) -> int:
+        """How often it was done so far."""
+        data = {"failCommands": ["find"], "namespace": f"{settings['MONGODB_DB']}.payments", "errorCode": BUSY}
+        told = mongo.admin.command("configureFailPoint", "failCommand", mode=mode, data=data)
+        return int(told["count"])
+
+    with (
+        serving(tmp_path / "server.log", MONGODB_URI=mongo_uri, WORKER="off", **settings) as server,
+        client(server) as psp,
+    ):
+        account = psp.register()
+        before = refuse_finds("alwaysOn")
+        try:
+            answer = psp.charge(account, {"Prefer": "wait=2"})
+        finally:
+            finds = refuse_finds("off") - before
+
+        assert (answer.status_code, answer.json()["status"]) == (201, "pending")
+        assert 0 < finds <= 2 * 20 + 1, "twenty a second"
 
 
 @pytest.mark.long

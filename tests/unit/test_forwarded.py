@@ -1,9 +1,10 @@
 """Whose word counts for where a request comes from."""
 
+import tracemalloc
+from ipaddress import IPv4Network
 from typing import Any
 
 import pytest
-from starlette.requests import Request
 
 from core.config import Settings
 from routers.forwarded import ForwardedClient, client_address
@@ -25,7 +26,7 @@ async def seen(client: Client, *headers: tuple[str, str], trusted: str = TRUSTED
     found: list[tuple[str | None, str]] = []
 
     async def route(scope: Any, receive: Any, send: Any) -> None:
-        found.append((client_address(Request(scope)), scope["scheme"]))
+        found.append((client_address(scope), scope["scheme"]))
 
     await ForwardedClient(route, trusted=settings.trusted_proxies)(scope, None, None)  # type: ignore[arg-type]
     return found[0]
@@ -104,3 +105,43 @@ async def test_a_peer_without_an_address_is_nobody_to_trust(client: Client) -> N
 )
 async def test_the_scheme_is_what_the_nearest_proxy_says(said: str, scheme: str) -> None:
     assert (await seen((PROXY, 5000), ("X-Forwarded-Proto", said)))[1] == scheme
+
+
+class CountedNetwork(IPv4Network):
+    asked = 0
+
+    def __contains__(self, address: object) -> bool:
+        type(self).asked += 1
+        return super().__contains__(address)
+
+
+async def test_an_address_that_comes_again_is_looked_up_in_the_networks_once() -> None:
+    async def route(scope: Any, receive: Any, send: Any) -> None:
+        assert client_address(scope) == CLIENT
+
+    layer = ForwardedClient(route, trusted=(CountedNetwork("10.0.0.0/8"),))
+    for _ in range(5):
+        headers = [(b"x-forwarded-for", f"{CLIENT}, {PROXY}".encode())]
+        scope = {"type": "http", "scheme": "http", "client": (PROXY, 5000), "headers": headers}
+        await layer(scope, None, None)  # type: ignore[arg-type]
+
+    assert CountedNetwork.asked == 2
+
+
+async def test_what_is_too_long_for_an_address_is_not_kept() -> None:
+    tracemalloc.start()
+    try:
+        for number in range(100):
+            await seen((PROXY, 5000), *forwarded(f"{number}" + "1" * 100_000))
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert kept < 1_000_000
+
+
+@pytest.mark.parametrize(
+    "hop", ["0000:0000:0000:0000:0000:0000:203.100.113.107", "[2001:0db8:0000:0000:0000:ffff:203.100.113.107]:65535"]
+)
+async def test_the_longest_spellings_of_an_address_are_known(hop: str) -> None:
+    assert (await seen((PROXY, 5000), *forwarded(hop)))[0] is not None
