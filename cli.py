@@ -3,13 +3,14 @@
 import asyncio
 import sys
 from collections.abc import Coroutine
+from pathlib import Path
 from typing import Annotated, NoReturn, TypeVar
 
 import typer
 
 from commands import deliveries
 from commands.listen import listen
-from commands.options import Json
+from commands.options import Json, Url
 from commands.signatures import sign, verify
 from commands.trigger import trigger
 from core.common_passwords import is_common
@@ -134,6 +135,43 @@ def rotate_keys() -> None:
             "Put the key they were made with at the end of the list, and run this again."
         )
     typer.echo("Nothing is left under another key: the keys after the first can be removed from ENCRYPTION_KEY.")
+
+
+@app.command()
+def openapi(
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write it there instead of printing it.")
+    ] = None,
+) -> None:
+    """Print the OpenAPI document, as a server has it at /openapi.json. Needs no server and no database.
+
+    python cli.py openapi -o openapi.json
+
+    npx openapi-typescript openapi.json --default-non-nullable=false -o mock-psp.ts
+    """
+    from commands.documents import write_openapi
+    from main import create_app  # noqa: TID251 - what is described is the application
+
+    write_openapi(create_app().openapi(), output)
+
+
+@app.command()
+def postman(
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="DIRECTORY", help="Where the two files are written.")
+    ] = Path(),
+    url: Url = None,
+) -> None:
+    """Write a Postman collection with every request, examples and tests, and the environment that goes with it.
+
+    Needs no server and no database. Import both files into Postman, or run them against a server:
+
+    python cli.py postman -o postman && npx newman run postman/*collection.json -e postman/*environment.json
+    """
+    from commands.documents import write_postman
+    from main import create_app  # noqa: TID251 - what is described is the application
+
+    write_postman(create_app().openapi(), output, url)
 
 
 audit_app = typer.Typer(help="The audit log.", no_args_is_help=True)

@@ -30,6 +30,7 @@ from domain.roles import EVERYONE
 from routers.dependencies import IDEMPOTENCY_KEY_HEADER
 from routers.links import links_of
 from routers.rate_limits import policy_of
+from routers.response_examples import example_of
 from routers.roles import API, Needs
 from routers.route import RESOURCES, PspRoute, document_error
 from routers.security_headers import CONTENT_SECURITY_POLICY
@@ -112,6 +113,23 @@ _HEADERS_OF_STATUS = {
 }
 _PATH_PARAMETERS = {"resource": {"type": "string", "enum": list(RESOURCES)}}
 _ID = {"type": "string", "minLength": 1, "maxLength": 64}
+_PREFIXES = {
+    "payment_id": "txn",
+    "refund_id": "re",
+    "customer_id": "cus",
+    "card_id": "card",
+    "payment_key_id": "pk",
+    "event_id": "evt",
+    "endpoint_id": "we",
+    "delivery_id": "dlv",
+    "job_id": "rsj",
+    "webhook_id": "inw",
+    "user_id": "user",
+    "session_id": "sess",
+    "api_key_id": "key",
+    "log_id": "rql",
+    "resource_id": "txn",
+}
 _FRAMEWORKS_SCHEMA = {"$ref": "#/components/schemas/HTTPValidationError"}
 _WEBHOOK_HEADERS = [
     {
@@ -210,6 +228,8 @@ def _document(app: FastAPI) -> dict[str, Any]:
     for route in routes:
         operation = document["paths"][route.path_format][route.only_method.lower()]
         _describe(operation, route)
+        for media in operation["responses"][_success(route)]["content"].values():
+            media["example"] = example_of(media["schema"], document["components"]["schemas"])
         if links := links_of(route.name, path_parameters):
             operation["responses"][_success(route)]["links"] = links
     document["components"]["schemas"].pop("HTTPValidationError", None)
@@ -258,8 +278,10 @@ def _success(route: PspRoute) -> str:
 def _schema_in_an_address(parameter: dict[str, Any]) -> dict[str, Any]:
     """What a parameter can be: text in a path has an end, and no address or header can say null."""
     schema: dict[str, Any] = parameter["schema"]
+    if (name := parameter["name"]) in _PREFIXES:
+        return {**schema, **_ID, "examples": [f"{_PREFIXES[name]}_06gztrpz170we29n8r9na1k3t0"]}
     if parameter["in"] == "path":
-        return {**schema, **_PATH_PARAMETERS.get(parameter["name"], _ID)}
+        return {**schema, **_PATH_PARAMETERS.get(name, _ID)}
     given = [one for one in schema.get("anyOf", ()) if one != {"type": "null"}]
     if len(given) != 1:
         return schema
@@ -297,11 +319,12 @@ def _add_webhooks(document: dict[str, Any]) -> None:
         media = {"schema": {"$ref": f"#/components/schemas/{name}"}, "example": EVENT_EXAMPLES[event]}
         webhooks[event] = {
             "post": {
+                "operationId": event.replace(".", "_"),
                 "summary": event,
                 "description": description,
                 "tags": ["Webhooks"],
                 "parameters": _WEBHOOK_HEADERS,
-                "requestBody": {"content": {"application/json": media}},
+                "requestBody": {"content": {"application/json": media}, "required": True},
                 "responses": {"2XX": {"description": "Received. Anything else is tried again."}},
             }
         }

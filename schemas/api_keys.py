@@ -61,7 +61,7 @@ class ApiKeyRotation(RequestModel):
 
 class ApiKeyOut(ApiKeySummary):
     scopes: list[Scope]
-    allowed_networks: list[str] | None = Field(description="Null for anywhere")
+    allowed_networks: list[str] | None = Field(description="Null for anywhere", examples=[["127.0.0.0/8"]])
     expires_at: Moment | None
     last_used_at: Moment | None = Field(description="To the minute")
     previous_key_expires_at: Moment | None = Field(description="Until when the text before the rotation counts as well")

@@ -21,7 +21,7 @@ class ScenarioOut(ResponseModel):
     id: str = Field(examples=["insufficient_funds"])
     number: str = Field(examples=["4000000000009995"])
     brand: Brand
-    description: str
+    description: str = Field(examples=["Insufficient funds"])
     three_d_secure: ThreeDSecure
     succeeds: bool = Field(description="Whether a charge succeeds, within the limits below where there are any")
     failure: DeclineOut | None = Field(description="Of a charge that does not succeed, or is beyond a limit")

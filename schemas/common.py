@@ -229,4 +229,4 @@ class Problem(ResponseModel):
 
 
 class Message(ResponseModel):
-    message: str
+    message: str = Field(examples=["Transaction 'txn_06gztrpz170we29n8r9na1k3t0' deleted successfully."])

@@ -270,7 +270,7 @@ class AdminPaymentQuery(PaymentQuery):
 
 
 class PaymentPage(ResponseModel):
-    user_id: str
+    user_id: str = Field(examples=["user_06gztrpz170we29n8r9na1k3t0"])
     total_transactions: int = Field(description="Exact up to 1,000")
     total_is_lower_bound: bool = Field(False, description="True where there are more than 1,000")
     transactions: list[PaymentOut]

@@ -53,8 +53,14 @@ class RequestLogOut(ResponseModel):
 
 
 class RequestLogWithBodies(RequestLogOut):
-    request_body: str = Field(description="Without secrets, cut at 4,096 characters")
-    response_body: str = Field(description="Without secrets, cut at 4,096 characters")
+    request_body: str = Field(
+        description="Without secrets, cut at 4,096 characters",
+        examples=['{"details":"Two tickets, row 8"}'],
+    )
+    response_body: str = Field(
+        description="Without secrets, cut at 4,096 characters",
+        examples=['{"id":"txn_06gztrpz170we29n8r9na1k3t0"}'],
+    )
 
 
 class RequestLogPage(ResponseModel):

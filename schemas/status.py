@@ -22,10 +22,10 @@ class StatusOut(ResponseModel):
 
 
 class Volume(ResponseModel):
-    currency: str
-    count: int
-    amount: float
-    amount_minor: int
+    currency: str = Field(examples=["USD"])
+    count: int = Field(examples=[17])
+    amount: float = Field(examples=[1708.5])
+    amount_minor: int = Field(examples=[170850])
 
 
 class WebhookFigures(ResponseModel):
@@ -42,10 +42,12 @@ class HourFigure(ResponseModel):
 
 class Dashboard(ResponseModel):
     message: str = "Welcome to the admin dashboard."
-    user_id: str
+    user_id: str = Field(examples=["user_06gztrpz170we29n8r9na1k3t0"])
     role: Role
-    users_by_role: dict[str, int]
-    payments_by_status: dict[str, int] = Field(description="Of the 10,000 newest payments")
+    users_by_role: dict[str, int] = Field(examples=[{"user": 3, "merchant": 2, "admin": 1, "system_admin": 1}])
+    payments_by_status: dict[str, int] = Field(
+        description="Of the 10,000 newest payments", examples=[{"completed": 17, "failed": 2}]
+    )
     volume_by_currency: list[Volume] = Field(description="What was captured of the 10,000 newest payments")
     webhooks: WebhookFigures = Field(description="What became of the 10,000 newest deliveries")
     last24_hours: list[HourFigure] = Field(description="Payments created in each hour, up to 10,000; oldest first")

@@ -94,27 +94,30 @@ class TokenPair(ResponseModel):
 
     shows_a_secret: ClassVar[bool] = True
 
-    access_token: str
+    access_token: str = Field(examples=["eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9…"])
     token_type: Literal["bearer"] = "bearer"  # noqa: S105 - OAuth 2's name of the kind
     expires_in: int = Field(description="Seconds", examples=[7200])
-    refresh_token: str = Field(description="Works once; the answer to its use holds the next one")
-    user_id: str = Field(alias="userId")
+    refresh_token: str = Field(
+        description="Works once; the answer to its use holds the next one",
+        examples=["psp_rt_06gztrpz170we29n8r9na1k3t0…"],
+    )
+    user_id: str = Field(alias="userId", examples=["user_06gztrpz170we29n8r9na1k3t0"])
     role: Role
 
 
 class ApiKeySummary(ResponseModel):
     """A key as its owner sees it afterwards: never the key itself."""
 
-    id: str
-    name: str
+    id: str = Field(examples=["key_06gztrpz170we29n8r9na1k3t0"])
+    name: str = Field(examples=["nightly report"])
     prefix: str = Field(examples=["psp_sk_06gztrpz…"])
     created_at: Moment
 
 
 class UserOut(ResponseModel):
-    id: str
-    name: str
-    email: str
+    id: str = Field(examples=["user_06gztrpz170we29n8r9na1k3t0"])
+    name: str = Field(examples=["Ada Lovelace"])
+    email: str = Field(examples=["ada@example.com"])
     role: Role
     api_keys: list[ApiKeySummary]
     created_at: Moment
@@ -144,11 +147,11 @@ class RoleChange(RequestModel):
 
 class RoleChanged(ResponseModel):
     message: str = Field(examples=["User role updated to 'merchant'"])
-    user_id: str
+    user_id: str = Field(examples=["user_06gztrpz170we29n8r9na1k3t0"])
     role: Role
 
 
 class Welcome(ResponseModel):
-    message: str
-    user_id: str
+    message: str = Field(examples=["Access granted — authenticated user."])
+    user_id: str = Field(examples=["user_06gztrpz170we29n8r9na1k3t0"])
     role: Role

@@ -43,7 +43,7 @@ class IncomingWebhook(BaseModel):
 
 class WebhookReceipt(ResponseModel):
     status: Literal["verified"] = "verified"
-    id: str = Field(description="The id of the message that was received")
+    id: str = Field(description="The id of the message that was received", examples=["evt_06gztrpz170we29n8r9na1k3t0"])
     duplicate: bool = Field(description="True where this message had been received before; it had no second effect")
 
 

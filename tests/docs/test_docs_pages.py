@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
+import jsonschema_rs
 import pytest
 from pydantic import TypeAdapter
 
@@ -199,6 +200,23 @@ def test_an_operation_documents_its_answer(route: PspRoute) -> None:
     assert resolved(success["content"]["application/json"]["schema"])["properties"]
 
 
+@each_route
+def test_an_operations_answer_has_an_example_that_is_valid(route: PspRoute) -> None:
+    (success,) = (response for status, response in operation(route)["responses"].items() if status.startswith("2"))
+    for media in success["content"].values():
+        form = {**media["schema"], "components": {"schemas": app.openapi()["components"]["schemas"]}}
+
+        jsonschema_rs.validator_for(form, validate_formats=True).validate(media["example"])
+
+
+@each_route
+def test_an_operations_path_has_examples_of_its_parameters(route: PspRoute) -> None:
+    assert operation(route)["summary"]
+    for parameter in operation(route).get("parameters", ()):
+        if parameter["in"] == "path":
+            assert parameter["schema"].keys() & {"examples", "enum"}, parameter["name"]
+
+
 def test_one_objects_get_documents_its_etag() -> None:
     single = [
         route
@@ -221,6 +239,7 @@ def test_the_outgoing_webhooks_are_described() -> None:
         kind = event.partition(".")[0].title()
         assert shown == ("WebhookEndpointOut" if kind == "Webhook" else f"{kind}Out")
         assert {body["properties"][name]["const"] for name in ("event", "type")} == {event}
+        assert webhook["post"]["operationId"] == event.replace(".", "_")
         example = webhook["post"]["requestBody"]["content"]["application/json"]["example"]
         assert event_model(event).model_validate(example).type == event
 
