@@ -15,7 +15,7 @@ from commands.signatures import sign, verify
 from commands.trigger import trigger
 from core.common_passwords import is_common
 from core.config import Settings, load_settings
-from core.errors import ConfigurationError, EmailTaken
+from core.errors import ConfigurationError, EmailTaken, Forbidden
 from core.logs import pass_all_logs_through
 from domain.redaction import redact_text
 
@@ -172,6 +172,30 @@ def postman(
     from main import create_app  # noqa: TID251 - what is described is the application
 
     write_postman(create_app().openapi(), output, url)
+
+
+@app.command()
+def reset(
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Delete everything but the system_admins and the audit log; never in production.
+
+    Servers and workers may go on meanwhile. POST /api/v1/admin/reset does the same. Exit codes: 0 it is done,
+    1 you said no, 2 it cannot be done.
+
+    python cli.py reset --yes
+    """
+    from commands import reset as resetting
+
+    settings = _settings()
+    if not (yes or settings.production or resetting.confirmed(settings)):
+        raise typer.Exit(1)
+    try:
+        deleted = _run(resetting.reset(settings))
+    except Forbidden as error:
+        _fail(str(error))
+    resetting.tell(deleted, settings.mongodb_db, as_json=as_json)
 
 
 audit_app = typer.Typer(help="The audit log.", no_args_is_help=True)

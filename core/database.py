@@ -111,6 +111,10 @@ class Database:
     def __getitem__(self, collection: str) -> Collection:
         return self._database[collection]
 
+    @property
+    def name(self) -> str:
+        return str(self._database.name)
+
     def unacknowledged(self, collection: str) -> Collection:
         """The collection, for writes whose outcome nobody waits for."""
         return self._database.get_collection(collection, write_concern=WriteConcern(w=0))
@@ -173,6 +177,12 @@ class Database:
                 raise
             if not (await self._database[collection].options()).get("capped"):
                 await self._database.command("convertToCapped", collection, size=size_bytes)
+
+    async def empty(self, collection: str, kept: Document | None = None) -> int:
+        """Delete all documents but those that match, however many there are; how many it were."""
+        with timeout(INDEX_BUILD_TIMEOUT_S):
+            result = await self._database[collection].delete_many({} if kept is None else {"$nor": [kept]})
+        return int(result.deleted_count)
 
     async def collection_names(self) -> list[str]:
         return await self._database.list_collection_names()

@@ -120,6 +120,12 @@ class InvalidState(PspError):
     message = "The object is not in a state that allows this."
 
 
+class WrongDatabase(PspError):
+    status = 409
+    code = "wrong_database"
+    message = "This server's database has another name. Nothing was deleted."
+
+
 class AmountExceeded(PspError):
     status = 409
     code = "amount_exceeded"

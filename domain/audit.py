@@ -36,6 +36,7 @@ class Action(StrEnum):
     PAYMENTS_LISTED = "payment.listed"
     PAYMENT_DELETED = "payment.deleted"
     AUDIT_READ = "audit.read"
+    DATA_RESET = "data.reset"
     ACCESS_DENIED = "access.denied"
 
 

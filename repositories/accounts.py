@@ -150,6 +150,11 @@ class AccountRepository:
         rows = self._users.find({"role": Role.SYSTEM_ADMIN.value, "deleted": False}, {"_id": 1}, session=session)
         return [row["_id"] async for row in rows]
 
+    async def system_admins(self) -> list[str]:
+        """The ids of those that are not deleted."""
+        rows = self._users.find({"role": Role.SYSTEM_ADMIN.value, "deleted": False}, {"_id": 1})
+        return [row["_id"] async for row in rows]
+
     async def _read_identities(self, account_ids: list[str]) -> list[Identity | None]:
         rows = self._users.find({"_id": {"$in": list(set(account_ids))}, "deleted": False}, _IDENTITY)
         found = {row["_id"]: _identity(row) for row in await rows.to_list(None)}

@@ -96,6 +96,7 @@ ROLE_TABLE: Mapping[tuple[str, str], Access] = {
     ("GET", f"{API}/protected"): TOKEN,
     ("GET", f"{API}/admin/dashboard"): ADMIN,
     ("GET", f"{API}/admin/payments"): ADMIN,
+    ("POST", f"{API}/admin/reset"): Access(Needs.TOKEN, (Role.SYSTEM_ADMIN,)),
     ("GET", f"{API}/audit"): ADMIN,
     ("POST", f"{API}/payments/charge"): Access(Needs.PAYMENT_KEY, scope=Scope.PAYMENTS_WRITE),
     ("GET", f"{API}/payments/all"): _key(Scope.PAYMENTS_READ),

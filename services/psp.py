@@ -64,6 +64,7 @@ from services.refunds import Refunds
 from services.request_log import RequestLog
 from services.resend_jobs import ResendJobs
 from services.resends import Resends
+from services.reset import Reset
 from services.sessions import Sessions
 from services.signals import Signals
 from services.vault import CardVault
@@ -101,6 +102,7 @@ class Psp:
     publishing: Publishing
     delivery: Delivery
     key_rotation: KeyRotation
+    reset: Reset
     rate_limits: RateLimits | None
     """None where RATE_LIMIT is off."""
 
@@ -216,6 +218,7 @@ async def _put_together(stack: AsyncExitStack, settings: Settings, *, is_worker:
             sealer,
             settings.webhook_retry_schedule,
         ),
+        reset=Reset(database, account_rows, audit, production=settings.production),
         key_rotation=KeyRotation(SealedValueRepository(database), sealer),
         rate_limits=RateLimits(RateCounterRepository(database), hash_key) if settings.rate_limit else None,
     )

@@ -258,7 +258,8 @@ Rows = Callable[[Scene], list[Row]]
 
 
 def test_the_catalogue_is_complete() -> None:
-    assert CATALOGUE.keys() == set(Action)
+    # A reset takes all accounts with it: its row is in tests/api/test_reset.py, on a server of its own.
+    assert CATALOGUE.keys() | {Action.DATA_RESET} == set(Action)
 
 
 @pytest.mark.parametrize("action", CATALOGUE, ids=str)

@@ -228,7 +228,7 @@ def test_the_errors_are_those_of_the_openapi_document(part: RouteSection) -> Non
 
 def test_each_sample_request_is_answered_as_shown(start_server: Callable[..., Server]) -> None:
     """Every documented request, sent to a running server with credentials of its own."""
-    server = start_server(PROCESSING_DELAY_SECONDS="0.3")
+    server = start_server(MONGODB_DB="mock_psp", PROCESSING_DELAY_SECONDS="0.3")
     with httpx.Client(base_url=server.url, timeout=35, verify=False) as client:
         psp = Psp(client, ADMIN_EMAIL, ADMIN_PASSWORD)
         for part in SECTIONS:
