@@ -3,6 +3,7 @@
 import asyncio
 import sys
 from collections.abc import Coroutine
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, NoReturn, TypeVar
 
@@ -172,6 +173,39 @@ def postman(
     from main import create_app  # noqa: TID251 - what is described is the application
 
     write_postman(create_app().openapi(), output, url)
+
+
+@app.command()
+def seed(
+    payments: Annotated[int, typer.Option(min=1, max=1_000_000, help="How many, of five merchants.")] = 1_000,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="The same number makes the same data.")] = 1,
+    until: Annotated[
+        datetime | None,
+        typer.Option(formats=["%Y-%m-%d"], help="The day (UTC) before which it all happened; today if left out."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Fill the database with merchants, their customers, and half a year of payments, refunds and webhooks.
+
+    Servers may run meanwhile. A run that was stopped is completed by giving the command again, and a larger
+    --payments adds to what is there; another --seed makes other merchants. Never in production. Exit codes:
+    0 it is done, 2 it cannot be done.
+
+    python cli.py seed
+
+    python cli.py seed --payments 1000000 --seed 7
+    """
+    from commands import seed as seeding
+    from services.seeding import today
+
+    before = until.replace(tzinfo=UTC) if until else today()
+    if before > datetime.now(UTC):
+        raise typer.BadParameter("This day has not come yet.", param_hint="--until")
+    try:
+        merchants = _run(seeding.fill(_settings(), seed, payments, before))
+    except Forbidden as error:
+        _fail(str(error))
+    seeding.tell(merchants, seed, payments, as_json=as_json)
 
 
 @app.command()

@@ -1,9 +1,10 @@
 """Customers: one document each, changed by compare-and-set on its version, with its outbox and the claim of its
 creation (as in repositories/payments.py)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from core.database import Database, Document, DuplicateKey, Session
+from core.database import Database, Document, DuplicateKey, Session, insert_missing
 from domain.accounts import fold_email
 from domain.customers import Customer
 from domain.names import fold_name
@@ -42,6 +43,10 @@ class CustomerRepository:
         except DuplicateKey:
             return False
         return True
+
+    async def insert_published(self, customers: Sequence[Customer]) -> None:
+        """Insert those that are not there yet, of which nothing is to be told any more."""
+        await insert_missing(self._customers, [{**_to_document(customer), "outbox": []} for customer in customers])
 
     async def claim_of(self, customer_id: str) -> Claim | None:
         """The claim that the idempotency key of a creation made, whatever has become of the customer."""

@@ -27,6 +27,7 @@ from repositories.delivery_documents import (
     buried,
     new_document,
     recorded,
+    told_document,
 )
 
 _PENDING = {"state": DeliveryState.PENDING.value}
@@ -46,6 +47,10 @@ class DeliveryRepository:
     async def insert_missing(self, deliveries: Sequence[NewDelivery]) -> list[bool]:
         """Insert those that are not there yet; for each whether it was missing."""
         return await insert_missing(self._deliveries, [new_document(one) for one in deliveries])
+
+    async def insert_told(self, told: Sequence[tuple[NewDelivery, Sequence[Outcome]]]) -> None:
+        """Insert those that are not there yet, with the attempts that brought them to their end."""
+        await insert_missing(self._deliveries, [told_document(one, outcomes) for one, outcomes in told])
 
     async def first_due(self) -> dict[str, datetime]:
         """By target that something waits for: when the first of it is due, read from the index alone.

@@ -111,6 +111,17 @@ def new_document(one: NewDelivery) -> Document:
     return document
 
 
+def told_document(one: NewDelivery, outcomes: Sequence[Outcome]) -> Document:
+    """A delivery after these attempts."""
+    document = new_document(one)
+    for outcome in outcomes:
+        made = _outcome_document(outcome)
+        document["attempts"].append(made.pop("attempt"))
+        document["failures"] += made.pop("failures")
+        document |= {name: value for name, value in made.items() if value is not None}
+    return document
+
+
 def buried(reason: DeadReason) -> Document:
     """What makes a dead letter of a delivery without an attempt."""
     return {"state": DeliveryState.DEAD.value, "dead_reason": reason.value, "updated_at": clock.now()}

@@ -19,6 +19,7 @@ from core.database import (
     Session,
     UpdateOne,
     insert_each,
+    insert_missing,
 )
 from domain.payments import Payment, Status
 from repositories import leases
@@ -103,6 +104,10 @@ class PaymentRepository:
         self.outbox = Outbox(self._payments)
         self._insert = Coalescer(self._insert_batch)
         self._by_id = Coalescer(self._read_batch)
+
+    async def insert_published(self, payments: Sequence[Payment]) -> None:
+        """Insert those that are not there yet, of which nothing is to be told any more."""
+        await insert_missing(self._payments, [{**to_document(payment), "outbox": []} for payment in payments])
 
     async def insert(self, payment: Payment, outbox: tuple[OutboxEvent, ...], claim: Claim | None) -> bool:
         """Insert, sharing the round trip with others. False where this id (and so its claim) exists already.

@@ -139,7 +139,7 @@ def outbox(change: Change) -> tuple[OutboxEvent, ...]:
             event.type,
             event.sequence,
             event.payment.updated_at,
-            _shown(event),
+            shown_json(event),
             event.refund.id if event.refund else None,
         )
         for event in change.events
@@ -150,7 +150,8 @@ def payment_json(payment: Payment) -> bytes:
     return json_codec.dumps(payment_view(payment))
 
 
-def _shown(event: PaymentEvent) -> bytes:
+def shown_json(event: PaymentEvent) -> bytes:
+    """What an event is about, as the API shows it right after."""
     if event.refund is not None:
         return json_codec.dumps(refund_view(event.refund, event.payment))
     return payment_json(event.payment)

@@ -65,6 +65,7 @@ from services.request_log import RequestLog
 from services.resend_jobs import ResendJobs
 from services.resends import Resends
 from services.reset import Reset
+from services.seeding import Seeding
 from services.sessions import Sessions
 from services.signals import Signals
 from services.vault import CardVault
@@ -103,6 +104,7 @@ class Psp:
     delivery: Delivery
     key_rotation: KeyRotation
     reset: Reset
+    seeding: Seeding
     rate_limits: RateLimits | None
     """None where RATE_LIMIT is off."""
 
@@ -219,6 +221,22 @@ async def _put_together(stack: AsyncExitStack, settings: Settings, *, is_worker:
             settings.webhook_retry_schedule,
         ),
         reset=Reset(database, account_rows, audit, production=settings.production),
+        seeding=Seeding(
+            database,
+            account_rows,
+            customer_rows,
+            payment_rows,
+            refund_rows,
+            event_rows,
+            delivery_rows,
+            endpoint_rows,
+            hasher,
+            account_secrets,
+            EndpointSecrets(sealer),
+            vault,
+            audit,
+            production=settings.production,
+        ),
         key_rotation=KeyRotation(SealedValueRepository(database), sealer),
         rate_limits=RateLimits(RateCounterRepository(database), hash_key) if settings.rate_limit else None,
     )
