@@ -15,7 +15,7 @@ from commands.options import Json, Url
 from commands.signatures import sign, verify
 from commands.trigger import trigger
 from core.common_passwords import is_common
-from core.config import Settings, load_settings
+from core.config import Settings, load_address, load_settings
 from core.errors import ConfigurationError, EmailTaken, Forbidden
 from core.logs import pass_all_logs_through
 from domain.redaction import redact_text
@@ -173,6 +173,28 @@ def postman(
     from main import create_app  # noqa: TID251 - what is described is the application
 
     write_postman(create_app().openapi(), output, url)
+
+
+@app.command()
+def status(url: Url = None, as_json: Json = False) -> None:
+    """Say whether the server answers, MongoDB does, and workers keep up.
+
+    With --url only that server is asked; without, the one of this machine's settings and its database. A
+    worker is behind where something has been due for more than 30 seconds. Exit codes: 0 all is well,
+    1 something is not, 2 the settings are wrong.
+
+    python cli.py status
+
+    until python cli.py status --url http://127.0.0.1:8000; do sleep 1; done
+    """
+    from commands import status as looking
+
+    settings = None if url else _settings()
+    server = url or load_address().url
+    report = _run(looking.look(server.rstrip("/"), settings))
+    looking.tell(report, as_json=as_json)
+    if not report.well:
+        raise typer.Exit(1)
 
 
 @app.command()

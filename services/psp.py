@@ -39,6 +39,7 @@ from services.accounts import Accounts
 from services.api_keys import ApiKeys
 from services.audit import Audit
 from services.audit_chain import AuditChain
+from services.backlog import Backlogs
 from services.bank import open_bank
 from services.cards import Cards
 from services.challenges import Challenges
@@ -104,6 +105,7 @@ class Psp:
     delivery: Delivery
     key_rotation: KeyRotation
     reset: Reset
+    backlogs: Backlogs
     seeding: Seeding
     rate_limits: RateLimits | None
     """None where RATE_LIMIT is off."""
@@ -155,6 +157,7 @@ async def _put_together(stack: AsyncExitStack, settings: Settings, *, is_worker:
     funding = Funding(vault, cards, customers, challenges)
     changes = PaymentChanges(database, payment_rows, signals, hash_key)
     refund_rows, endpoint_rows = RefundRepository(database), WebhookEndpointRepository(database)
+    outboxes = [payment_rows.outbox, customer_rows.outbox, endpoint_rows.outbox]
     return Psp(
         settings=settings,
         database=database,
@@ -203,7 +206,7 @@ async def _put_together(stack: AsyncExitStack, settings: Settings, *, is_worker:
         dashboards=Dashboards(account_rows, payment_rows, delivery_rows),
         processing=Processing(payment_rows, bank, vault, signals),
         publishing=Publishing(
-            [payment_rows.outbox, customer_rows.outbox, endpoint_rows.outbox],
+            outboxes,
             event_rows,
             refund_rows,
             delivery_rows,
@@ -220,6 +223,7 @@ async def _put_together(stack: AsyncExitStack, settings: Settings, *, is_worker:
             sealer,
             settings.webhook_retry_schedule,
         ),
+        backlogs=Backlogs(outboxes, payment_rows, delivery_rows),
         reset=Reset(database, account_rows, audit, production=settings.production),
         seeding=Seeding(
             database,

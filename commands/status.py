@@ -1,0 +1,97 @@
+"""`status`: whether the server answers, MongoDB does, and workers keep up."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+import typer
+
+from commands.api import API_PATH
+from core.config import Settings
+from core.database import DriverError
+from core.errors import ConfigurationError
+from services.backlog import Backlog
+from services.psp import open_psp
+
+BEHIND_S = 30
+"""What has been due for longer nobody works on, or too few do."""
+_TIMEOUT = aiohttp.ClientTimeout(total=10, sock_connect=3)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    url: str
+    server: str
+    """`up`, `degraded` (it answers, and its MongoDB does not), or `down`."""
+    mongodb: str | None
+    """`up` or `down`; None where only the server was to be asked."""
+    backlog: Backlog | None
+
+    @property
+    def worker(self) -> str | None:
+        """`idle`, `working`, or `behind`; None where nobody could look."""
+        if self.backlog is None:
+            return None
+        oldest_s = self.backlog.oldest_s
+        if oldest_s is None:
+            return "idle"
+        return "working" if oldest_s <= BEHIND_S else "behind"
+
+    @property
+    def well(self) -> bool:
+        return self.server == "up" and self.mongodb != "down" and self.worker != "behind"
+
+
+async def look(url: str, settings: Settings | None) -> Report:
+    """What there is to see, of the database where settings are given."""
+    server = await _server(url)
+    if settings is None:
+        return Report(url, server, None, None)
+    if settings.mongodb_uri is None and server == "down":
+        # The embedded one stops with its last process: to look at it would be to start it.
+        return Report(url, server, "down", None)
+    try:
+        async with open_psp(settings, is_worker=True) as psp:
+            return Report(url, server, "up", await psp.backlogs.read())
+    except (ConfigurationError, DriverError):
+        return Report(url, server, "down", None)
+
+
+def tell(report: Report, *, as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(_as_json(report)))
+        return
+    typer.echo(f"Server   {report.server:9} {report.url}")
+    typer.echo(f"MongoDB  {report.mongodb or 'not asked'}")
+    if report.backlog is not None:
+        waits = _waits(report.backlog)
+        told = ", ".join(f"{name} for {waited_s:.0f} s" for name, waited_s in waits.items() if waited_s is not None)
+        typer.echo(f"Worker   {report.worker:9} {f'due: {told}' if told else 'nothing is due'}")
+
+
+def _as_json(report: Report) -> dict[str, Any]:
+    return {
+        "ok": report.well,
+        "url": report.url,
+        "server": report.server,
+        "mongodb": report.mongodb,
+        "worker": report.worker,
+        "dueForSeconds": None if report.backlog is None else _waits(report.backlog),
+    }
+
+
+def _waits(backlog: Backlog) -> dict[str, float | None]:
+    return {"events": backlog.events_s, "payments": backlog.payments_s, "webhooks": backlog.webhooks_s}
+
+
+async def _server(url: str) -> str:
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=_TIMEOUT, trust_env=True) as session,
+            session.get(f"{url}{API_PATH}/status", allow_redirects=False) as response,
+        ):
+            told = json.loads(await response.read()).get("status")
+    except (TimeoutError, aiohttp.ClientError, OSError, ValueError, AttributeError):
+        return "down"
+    return {"ok": "up", "degraded": "degraded"}.get(told, "down")

@@ -1,0 +1,73 @@
+"""`cli.py status`: what is well, what is not, and the exit code for scripts that wait."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pymongo
+import pytest
+
+from tests.command_line import command, environment
+from tests.conftest import ADMIN_EMAIL, ADMIN_PASSWORD, Server, free_port
+from tests.factories import Psp
+
+Mongo = pymongo.MongoClient[dict[str, Any]]
+DATABASE = "status"
+
+
+def told(tmp_path: Path, *arguments: str, **settings: str) -> tuple[int, dict[str, Any]]:
+    done = command("status", "--json", *arguments, cwd=tmp_path, **environment(None, None, **settings))
+    return done.returncode, json.loads(done.stdout)
+
+
+def test_where_all_is_well_it_says_so(server: Server, data_dir: Path, tmp_path: Path) -> None:
+    port = server.url.rpartition(":")[2]
+    settings = {"PORT": port, "DATA_DIR": str(data_dir), "MONGODB_DB": "tests"}
+
+    code, report = told(tmp_path, **settings)
+    shown = command("status", cwd=tmp_path, **environment(None, None, **settings))
+
+    assert (code, report["ok"], report["server"], report["mongodb"]) == (0, True, "up", "up")
+    assert report["worker"] in ("idle", "working")
+    assert report["dueForSeconds"].keys() == {"events", "payments", "webhooks"}
+    assert shown.returncode == 0
+    assert [line.split()[:2] for line in shown.stdout.splitlines()][:2] == [["Server", "up"], ["MongoDB", "up"]]
+
+
+def test_a_server_elsewhere_is_asked_and_nothing_else(server: Server, tmp_path: Path) -> None:
+    code, report = told(tmp_path, "--url", server.url, DATA_DIR=str(tmp_path / "untouched"))
+
+    assert (code, report["server"], report["mongodb"], report["worker"]) == (0, "up", None, None)
+    assert not (tmp_path / "untouched").exists()
+
+
+@pytest.mark.parametrize("elsewhere", [True, False])
+def test_no_server_is_no_zero_and_starts_no_database(tmp_path: Path, elsewhere: bool) -> None:
+    nobody = str(free_port())
+    arguments = ("--url", f"http://127.0.0.1:{nobody}") if elsewhere else ()
+
+    code, report = told(tmp_path, *arguments, PORT=nobody, DATA_DIR=str(tmp_path / "data"))
+
+    assert (code, report["ok"], report["server"]) == (1, False, "down")
+    assert not list(tmp_path.rglob("mongo*"))
+
+
+def test_what_nobody_works_on_is_told_with_its_age(
+    start_server: Callable[..., Server], data_dir: Path, mongo: Mongo, tmp_path: Path
+) -> None:
+    server = start_server(MONGODB_DB=DATABASE, WORKER="off")
+    settings = {"PORT": server.url.rpartition(":")[2], "DATA_DIR": str(data_dir), "MONGODB_DB": DATABASE}
+    with httpx.Client(base_url=server.url, timeout=35, verify=False) as client:
+        psp = Psp(client, ADMIN_EMAIL, ADMIN_PASSWORD)
+        payment = psp.charge(psp.register()).json()
+    hour_ago = [{"$set": {"due_at": {"$dateSubtract": {"startDate": "$due_at", "unit": "hour", "amount": 1}}}}]
+    mongo[DATABASE]["payments"].update_one({"_id": payment["id"]}, hour_ago)
+
+    code, report = told(tmp_path, **settings)
+
+    assert (code, report["ok"], report["server"], report["worker"]) == (1, False, "up", "behind")
+    assert report["dueForSeconds"]["payments"] > 3_500
+    assert report["dueForSeconds"]["events"] is not None
+    assert report["dueForSeconds"]["webhooks"] is None
