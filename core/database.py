@@ -174,6 +174,9 @@ class Database:
             if not (await self._database[collection].options()).get("capped"):
                 await self._database.command("convertToCapped", collection, size=size_bytes)
 
+    async def index_names(self, collection: str) -> set[str]:
+        return set(await self._database[collection].index_information())
+
     async def collection_names(self) -> list[str]:
         return await self._database.list_collection_names()
 

@@ -238,6 +238,11 @@ class Unavailable(PspError):
         super().__init__(message, headers={"Retry-After": str(self.retry_after_s), **(headers or {})})
 
 
+class NotReady(Unavailable):
+    code = "not_ready"
+    message = "The service is not ready."
+
+
 class DatabaseUnavailable(Unavailable):
     code = "database_unavailable"
     message = "The database does not answer. Nothing was changed; try again in a moment."

@@ -68,6 +68,8 @@ ROLE_TABLE: Mapping[tuple[str, str], Access] = {
     ("GET", "/docs/oauth2-redirect"): ANYONE,
     ("GET", "/redoc"): ANYONE,
     ("GET", "/openapi.json"): ANYONE,
+    ("GET", "/health/live"): ANYONE,
+    ("GET", "/health/ready"): ANYONE,
     ("GET", f"{API}/status"): ANYONE,
     ("GET", f"{API}/bank/scenarios"): ANYONE,
     ("POST", f"{API}/users/register"): ANYONE,

@@ -22,6 +22,7 @@ from repositories.customers import CustomerRepository
 from repositories.deliveries import DeliveryRepository
 from repositories.delivery_log import DeliveryLogRepository
 from repositories.events import EventRepository
+from repositories.heartbeats import HeartbeatRepository
 from repositories.incoming_webhooks import IncomingWebhookRepository
 from repositories.login_attempts import LoginAttemptRepository
 from repositories.payment_keys import PaymentKeyRepository
@@ -50,6 +51,7 @@ from services.delivery import Delivery
 from services.endpoint_health import EndpointHealth
 from services.events import Events
 from services.funding import Funding
+from services.health import Health
 from services.incoming_webhooks import IncomingWebhooks
 from services.key_rotation import KeyRotation
 from services.key_uses import KeyUses
@@ -78,6 +80,7 @@ class Psp:
     database: Database
     started_at: datetime
     signals: Signals
+    health: Health
     audit: Audit
     audit_chain: AuditChain
     accounts: Accounts
@@ -156,6 +159,7 @@ async def _put_together(stack: AsyncExitStack, settings: Settings, *, is_worker:
         database=database,
         started_at=clock.now(),
         signals=signals,
+        health=Health(database, HeartbeatRepository(database)),
         audit=audit,
         audit_chain=AuditChain(database, AuditChainRepository(database), hash_key),
         accounts=Accounts(

@@ -140,6 +140,8 @@ def test_the_role_table_is_that_of_the_contract() -> None:
 
     assert by_need[Needs.NOTHING] == {f"GET {path}" for path in DOCUMENTATION} | {
         "GET /status",
+        "GET /health/live",
+        "GET /health/ready",
         "POST /users/register",
         "POST /users/login",
         "POST /auth/token",
