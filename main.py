@@ -10,6 +10,7 @@ from starlette.routing import Route
 
 from core.config import Settings, load_settings
 from core.logs import pass_all_logs_through
+from core.process_figures import counted
 from core.startup import BriefStartErrors, settle_memory
 from domain.redaction import redact_text
 from routers import (
@@ -25,6 +26,7 @@ from routers import (
     documentation,
     events,
     health,
+    metrics,
     payment_keys,
     payments,
     problems,
@@ -64,6 +66,7 @@ ROUTERS = (
     request_logs,
     status,
     health,
+    metrics,
     bank,
     admin,
     audit,
@@ -81,6 +84,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         app.user_middleware, app.middleware_stack = [*perimeter(chosen), *inside], None
         works = chosen.worker == "embedded"
         async with AsyncExitStack() as stack:
+            await stack.enter_async_context(counted("api", chosen.data_dir))
             app.state.psp = psp = await stack.enter_async_context(open_psp(chosen, is_worker=works))
             await _ensure_system_admin(psp)
             if works:

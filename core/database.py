@@ -36,6 +36,8 @@ from pymongo.errors import (
 )
 from pymongo.write_concern import WriteConcern
 
+from core.database_metrics import CommandTimes, PoolFigures
+
 __all__ = [
     "ASCENDING",
     "DESCENDING",
@@ -101,6 +103,7 @@ class Database:
             appname="mock-psp",
             retryWrites=True,
             retryReads=True,
+            event_listeners=[CommandTimes(), PoolFigures()],
         )
         self._database: AsyncIOMotorDatabase[Document] = self.client.get_database(
             name,

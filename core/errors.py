@@ -51,6 +51,11 @@ class Unauthorized(PspError):
         super().__init__(message, headers={"WWW-Authenticate": "Bearer", **(headers or {})})
 
 
+class MetricsTokenInvalid(Unauthorized):
+    code = "invalid_metrics_token"
+    message = "Invalid or missing metrics token."
+
+
 class TokenMissing(Unauthorized):
     code = "authorization_missing"
     message = "Authorization header missing."

@@ -18,6 +18,11 @@ class HeartbeatRepository:
         change: Pipeline = [{"$set": {"beat_at": "$$NOW", "expires_at": expires_at}}]
         await self._acknowledged_by_one.update_one({"_id": worker_id}, change, upsert=True)
 
+    async def count_recent(self, recent_s: int) -> int:
+        """Workers that have shown a sign of life within so many seconds."""
+        since = {"$dateSubtract": {"startDate": "$$NOW", "unit": "second", "amount": recent_s}}
+        return int(await self._heartbeats.count_documents({"$expr": {"$gte": ["$beat_at", since]}}, hint="newest"))
+
     async def age_s(self) -> int | None:
         """Seconds since the last sign of life of any worker; None where there never was one, or not for an hour."""
         newest: Pipeline = [{"$sort": {"beat_at": -1}}, {"$limit": 1}, {"$project": {"age_s": _AGE_S}}]

@@ -40,7 +40,7 @@ from services.accounts import Accounts
 from services.api_keys import ApiKeys
 from services.audit import Audit
 from services.audit_chain import AuditChain
-from services.bank import open_bank
+from services.bank import CountedBank, open_bank
 from services.cards import Cards
 from services.challenges import Challenges
 from services.charging import Charging
@@ -56,6 +56,7 @@ from services.incoming_webhooks import IncomingWebhooks
 from services.key_rotation import KeyRotation
 from services.key_uses import KeyUses
 from services.login_throttle import LoginThrottle
+from services.metrics import Metrics
 from services.payment_changes import PaymentChanges
 from services.payment_keys import PaymentKeys
 from services.payments import Payments
@@ -81,6 +82,7 @@ class Psp:
     started_at: datetime
     signals: Signals
     health: Health
+    metrics: Metrics
     audit: Audit
     audit_chain: AuditChain
     accounts: Accounts
@@ -139,7 +141,7 @@ async def _put_together(stack: AsyncExitStack, settings: Settings, *, is_worker:
     delivery_rows, event_rows = DeliveryRepository(database), EventRepository(database)
     log_rows, resent_rows = DeliveryLogRepository(database), ResentDeliveryRepository(database)
     signer = TokenSigner(settings.secrets.jwt_keys, timedelta(minutes=settings.access_token_minutes))
-    bank = await stack.enter_async_context(open_bank(settings, database, hash_key))
+    bank = CountedBank(await stack.enter_async_context(open_bank(settings, database, hash_key)))
     throttle = LoginThrottle(LoginAttemptRepository(database), hash_key, on=settings.login_throttle)
     account_secrets, audit = AccountSecrets(sealer), Audit(AuditRepository(database))
     key_uses = KeyUses(account_rows)
@@ -154,12 +156,15 @@ async def _put_together(stack: AsyncExitStack, settings: Settings, *, is_worker:
     funding = Funding(vault, cards, customers, challenges)
     changes = PaymentChanges(database, payment_rows, signals, hash_key)
     refund_rows, endpoint_rows = RefundRepository(database), WebhookEndpointRepository(database)
+    outboxes = [payment_rows.outbox, customer_rows.outbox, endpoint_rows.outbox]
+    heartbeats = HeartbeatRepository(database)
     return Psp(
         settings=settings,
         database=database,
         started_at=clock.now(),
         signals=signals,
-        health=Health(database, HeartbeatRepository(database)),
+        health=Health(database, heartbeats),
+        metrics=Metrics(payment_rows, delivery_rows, outboxes, heartbeats),
         audit=audit,
         audit_chain=AuditChain(database, AuditChainRepository(database), hash_key),
         accounts=Accounts(
@@ -203,7 +208,7 @@ async def _put_together(stack: AsyncExitStack, settings: Settings, *, is_worker:
         dashboards=Dashboards(account_rows, payment_rows, delivery_rows),
         processing=Processing(payment_rows, bank, vault, signals),
         publishing=Publishing(
-            [payment_rows.outbox, customer_rows.outbox, endpoint_rows.outbox],
+            outboxes,
             event_rows,
             refund_rows,
             delivery_rows,

@@ -76,7 +76,7 @@ def clean_environment(**settings: str) -> dict[str, str]:
     """This environment without any setting of the product, so that a developer's `.env` changes no test."""
     ours = {"ENVIRONMENT", "WORKER", "HOST", "PORT", "DATA_DIR"}
     prefixes = ("MONGODB_", "JWT_", "ENCRYPTION_", "SYSTEM_ADMIN_", "WEBHOOK_", "PROCESSING_", "PASSWORD_", "ACCESS_")
-    prefixes += ("BANK_", "MAGIC_", "RETENTION_", "TRUSTED_", "CORS_", "RATE_", "LOGIN_")
+    prefixes += ("BANK_", "MAGIC_", "RETENTION_", "TRUSTED_", "CORS_", "RATE_", "LOGIN_", "METRICS_")
     kept = {name: value for name, value in os.environ.items() if name not in ours and not name.startswith(prefixes)}
     return {**kept, "PYTHONUNBUFFERED": "1", **settings}
 
