@@ -15,7 +15,7 @@ from commands.trigger import trigger
 from core.common_passwords import is_common
 from core.config import Settings, load_settings
 from core.errors import ConfigurationError, EmailTaken
-from core.logs import pass_all_logs_through
+from core.logs import pass_all_logs_through, write_logs
 from domain.redaction import redact_text
 
 # What a server is made of takes a second to import: those commands that need it import it themselves.
@@ -45,6 +45,7 @@ def serve(
     from routers.http_protocol import LimitedHttp
 
     settings = _settings()
+    write_logs(as_json=settings.production)
     typer.echo(f"\n  Mock PSP   {settings.url}/api/v1\n  Try it     {settings.url}/docs\n")
     uvicorn.run(
         "main:app",
@@ -52,6 +53,7 @@ def serve(
         port=settings.port,
         reload=reload,
         http=LimitedHttp,
+        log_config=None,
         server_header=False,
         proxy_headers=False,  # whose word counts, TRUSTED_PROXIES says (routers/forwarded.py)
         timeout_graceful_shutdown=GRACEFUL_SHUTDOWN_S,
@@ -64,8 +66,10 @@ def worker() -> None:
     """Run the workers alone: payments to the bank, events, webhooks. Any number may run beside each other."""
     from commands.processes import work
 
+    settings = _settings()
     pass_all_logs_through(redact_text)
-    _run(work(_settings()))
+    write_logs(as_json=settings.production)
+    _run(work(settings))
 
 
 @app.command()
@@ -83,6 +87,7 @@ def bank(
 
     settings = _settings()
     pass_all_logs_through(redact_text)
+    write_logs(as_json=settings.production)
     base_url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     typer.echo(f"\n  Mock bank   {base_url}/docs\n  To use it   BANK_URL={base_url}\n")
     uvicorn.run(
@@ -90,6 +95,7 @@ def bank(
         host=host,
         port=port,
         server_header=False,
+        log_config=None,
         access_log=False,
         timeout_graceful_shutdown=GRACEFUL_SHUTDOWN_S,
         timeout_keep_alive=KEEP_ALIVE_S,

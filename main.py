@@ -9,7 +9,7 @@ from fastapi_offline import FastAPIOffline
 from starlette.routing import Route
 
 from core.config import Settings, load_settings
-from core.logs import pass_all_logs_through
+from core.logs import pass_all_logs_through, write_logs
 from core.process_figures import counted
 from core.startup import BriefStartErrors, settle_memory
 from domain.redaction import redact_text
@@ -80,6 +80,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         chosen = settings or load_settings()
+        write_logs(as_json=chosen.production)
         # The stack was made for this start, before the settings were known; requests get one with the perimeter.
         app.user_middleware, app.middleware_stack = [*perimeter(chosen), *inside], None
         works = chosen.worker == "embedded"

@@ -6,6 +6,7 @@ import time
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from core.errors import PspError
+from routers.access_log import log_request
 from routers.problems import problem
 from routers.rate_limits import rate_limit_headers
 from routers.request_counts import count_request
@@ -17,7 +18,8 @@ _STARTED = "psp.answer_started"
 
 
 class RequestContext:
-    """Gives each request an id and returns it with the answer, together with the security headers."""
+    """Gives each request an id and returns it with the answer, together with the security headers; counts it, and has
+    a line in the log for it."""
 
     def __init__(self, app: ASGIApp, *, production: bool):
         self._app = app
@@ -43,7 +45,9 @@ class RequestContext:
         try:
             await self._app(scope, receive, send_with_headers)
         finally:
-            count_request(scope, status, time.perf_counter() - begun_s)
+            duration_s = time.perf_counter() - begun_s
+            count_request(scope, status, duration_s)
+            log_request(scope, status, duration_s)
 
 
 class UnexpectedErrors:
