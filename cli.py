@@ -17,7 +17,7 @@ from commands.trigger import trigger
 from core.common_passwords import is_common
 from core.config import Settings, load_address, load_settings
 from core.errors import ConfigurationError, EmailTaken, Forbidden
-from core.logs import pass_all_logs_through
+from core.logs import pass_all_logs_through, write_logs
 from domain.redaction import redact_text
 
 # What a server is made of takes a second to import: those commands that need it import it themselves.
@@ -47,6 +47,7 @@ def serve(
     from routers.http_protocol import LimitedHttp
 
     settings = _settings()
+    write_logs(as_json=settings.production)
     typer.echo(f"\n  Mock PSP   {settings.url}/api/v1\n  Try it     {settings.url}/docs\n")
     uvicorn.run(
         "main:app",
@@ -54,6 +55,7 @@ def serve(
         port=settings.port,
         reload=reload,
         http=LimitedHttp,
+        log_config=None,
         server_header=False,
         proxy_headers=False,  # whose word counts, TRUSTED_PROXIES says (routers/forwarded.py)
         timeout_graceful_shutdown=GRACEFUL_SHUTDOWN_S,
@@ -66,8 +68,10 @@ def worker() -> None:
     """Run the workers alone: payments to the bank, events, webhooks. Any number may run beside each other."""
     from commands.processes import work
 
+    settings = _settings()
     pass_all_logs_through(redact_text)
-    _run(work(_settings()))
+    write_logs(as_json=settings.production)
+    _run(work(settings))
 
 
 @app.command()
@@ -85,6 +89,7 @@ def bank(
 
     settings = _settings()
     pass_all_logs_through(redact_text)
+    write_logs(as_json=settings.production)
     base_url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     typer.echo(f"\n  Mock bank   {base_url}/docs\n  To use it   BANK_URL={base_url}\n")
     uvicorn.run(
@@ -92,6 +97,7 @@ def bank(
         host=host,
         port=port,
         server_header=False,
+        log_config=None,
         access_log=False,
         timeout_graceful_shutdown=GRACEFUL_SHUTDOWN_S,
         timeout_keep_alive=KEEP_ALIVE_S,

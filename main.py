@@ -9,7 +9,8 @@ from fastapi_offline import FastAPIOffline
 from starlette.routing import Route
 
 from core.config import Settings, load_settings
-from core.logs import pass_all_logs_through
+from core.logs import pass_all_logs_through, write_logs
+from core.process_figures import counted
 from core.startup import BriefStartErrors, settle_memory
 from domain.redaction import redact_text
 from routers import (
@@ -24,6 +25,8 @@ from routers import (
     deliveries,
     documentation,
     events,
+    health,
+    metrics,
     payment_keys,
     payments,
     problems,
@@ -62,6 +65,8 @@ ROUTERS = (
     api_keys,
     request_logs,
     status,
+    health,
+    metrics,
     bank,
     admin,
     audit,
@@ -75,10 +80,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         chosen = settings or load_settings()
+        write_logs(as_json=chosen.production)
         # The stack was made for this start, before the settings were known; requests get one with the perimeter.
         app.user_middleware, app.middleware_stack = [*perimeter(chosen), *inside], None
         works = chosen.worker == "embedded"
         async with AsyncExitStack() as stack:
+            await stack.enter_async_context(counted("api", chosen.data_dir))
             app.state.psp = psp = await stack.enter_async_context(open_psp(chosen, is_worker=works))
             await _ensure_system_admin(psp)
             if works:

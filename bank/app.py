@@ -35,6 +35,7 @@ from core import clock
 from core.config import Settings
 from core.crypto import Sealer
 from core.database import DriverError, outage
+from core.process_figures import counted
 from core.startup import BriefStartErrors
 from domain.acquiring import Answer, Operation, OperationKind
 from repositories import keyring
@@ -49,7 +50,7 @@ router = APIRouter()
 def create_app(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with connected(settings) as database:
+        async with counted("bank", settings.data_dir), connected(settings) as database:
             hash_key = await keyring.hash_key(database, Sealer(settings.secrets.encryption_keys))
             books = Books(database)
             await books.create_indexes()

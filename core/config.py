@@ -87,6 +87,8 @@ class Settings(Address):
     cors_origins: CommaSeparated = ()
     retention_days: int | None = Field(default=None, ge=1, le=MAX_RETENTION_DAYS)
 
+    metrics_token: SecretStr | None = None
+
     rate_limit: bool = False
     trusted_proxies: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = ()
 

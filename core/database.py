@@ -36,6 +36,8 @@ from pymongo.errors import (
 )
 from pymongo.write_concern import WriteConcern
 
+from core.database_metrics import CommandTimes, PoolFigures
+
 __all__ = [
     "ASCENDING",
     "DESCENDING",
@@ -101,6 +103,7 @@ class Database:
             appname="mock-psp",
             retryWrites=True,
             retryReads=True,
+            event_listeners=[CommandTimes(), PoolFigures()],
         )
         self._database: AsyncIOMotorDatabase[Document] = self.client.get_database(
             name,
@@ -183,6 +186,9 @@ class Database:
         with timeout(INDEX_BUILD_TIMEOUT_S):
             result = await self._database[collection].delete_many({} if kept is None else {"$nor": [kept]})
         return int(result.deleted_count)
+
+    async def index_names(self, collection: str) -> set[str]:
+        return set(await self._database[collection].index_information())
 
     async def collection_names(self) -> list[str]:
         return await self._database.list_collection_names()

@@ -51,6 +51,11 @@ class Unauthorized(PspError):
         super().__init__(message, headers={"WWW-Authenticate": "Bearer", **(headers or {})})
 
 
+class MetricsTokenInvalid(Unauthorized):
+    code = "invalid_metrics_token"
+    message = "Invalid or missing metrics token."
+
+
 class TokenMissing(Unauthorized):
     code = "authorization_missing"
     message = "Authorization header missing."
@@ -242,6 +247,11 @@ class Unavailable(PspError):
 
     def __init__(self, message: str | None = None, *, headers: dict[str, str] | None = None):
         super().__init__(message, headers={"Retry-After": str(self.retry_after_s), **(headers or {})})
+
+
+class NotReady(Unavailable):
+    code = "not_ready"
+    message = "The service is not ready."
 
 
 class DatabaseUnavailable(Unavailable):

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from itertools import islice
 
+from core import metrics
 from core.coalesce import Coalescer
 from core.database import (
     DESCENDING,
@@ -36,7 +37,7 @@ _RECORDED_AT_ONCE = 100
 """An outcome has less than 64 KiB (16 of headers either way, 16 of the answer), and an update at most 16 MiB."""
 _LOOKED_AT_TOGETHER = 100
 """MongoDB merges the scans of so many targets; of more than 200 it would sort all that waits."""
-_CANDIDATE_FIELDS = dict.fromkeys(("event_id", "owner_id", "target", "url", "failures"), 1)
+_CANDIDATE_FIELDS = dict.fromkeys(("event_id", "owner_id", "target", "url", "failures", "lease_until"), 1)
 
 
 class DeliveryRepository:
@@ -103,6 +104,8 @@ class DeliveryRepository:
         due: Document = {**_PENDING, "due_at": {"$lte": now}}
         by_id = {candidate.id: candidate for candidate in candidates}
         token, ids = await leases.take_ids(self._deliveries, list(by_id), due, lease_s)
+        if lapsed := sum(by_id[one].lapsed for one in ids):
+            metrics.TAKEOVERS.labels("deliveries").inc(lapsed)
         return [_leased(by_id[one], token) for one in ids]
 
     async def record(self, outcome: Outcome) -> None:
@@ -133,6 +136,10 @@ class DeliveryRepository:
         delivered = {"endpoint_id": endpoint_id, "state": DeliveryState.DELIVERED.value}
         newest = self._deliveries.find(delivered, {"updated_at": 1}, hint="by_endpoint").sort("created_at", DESCENDING)
         return any(row["updated_at"] > moment for row in await newest.limit(100).to_list(None))
+
+    async def count_waiting(self, at_most: int) -> int:
+        """How many wait, up to that."""
+        return int(await self._deliveries.count_documents(_PENDING, hint="work", limit=at_most))
 
     async def count_by_state(self, newest: int) -> dict[str, int]:
         """How many of so many newest deliveries are in each state.
@@ -185,7 +192,7 @@ async def bury_free(deliveries: Collection, waiting: Document, reason: DeadReaso
 
 def _heads(target: str, now: datetime, count: int) -> Pipeline:
     """The first of each stream, where that is due and free. (A DISTINCT_SCAN: one step for each stream.)"""
-    first = {name: {"$first": f"${name}"} for name in ("due_at", "lease_until", *_CANDIDATE_FIELDS)}
+    first = {name: {"$first": f"${name}"} for name in ("due_at", *_CANDIDATE_FIELDS)}
     return [
         {"$match": {**_PENDING, "target": target}},
         {"$sort": {"state": 1, "target": 1, "stream_id": 1, "sequence": 1}},
@@ -198,7 +205,15 @@ def _heads(target: str, now: datetime, count: int) -> Pipeline:
 
 
 def _candidate(row: Document) -> Candidate:
-    return Candidate(row["_id"], row["event_id"], row["owner_id"], row["target"], row["url"], row["failures"])
+    return Candidate(
+        row["_id"],
+        row["event_id"],
+        row["owner_id"],
+        row["target"],
+        row["url"],
+        row["failures"],
+        lapsed=row.get("lease_until") is not None,
+    )
 
 
 def _leased(one: Candidate, token: str) -> LeasedDelivery:

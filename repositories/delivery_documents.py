@@ -1,7 +1,7 @@
 """Deliveries as they are stored, and what makes one of them another: new, leased, recorded, given up."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -65,6 +65,8 @@ class Candidate:
     target: str
     url: str
     failures: int
+    lapsed: bool = field(default=False, kw_only=True)
+    """Somebody had it, and the lease ended."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,8 +66,10 @@ class IncomingWebhookRepository:
 
     async def lease(self, *, limit: int, lease_s: int) -> LeasedWebhooks | None:
         """Lease what waits for its effect, the oldest first. None where nothing is free."""
-        rows = self._webhooks.find({**_WAITING, **leases.FREE}, {"_id": 1}).sort("received_at", 1).limit(limit)
-        taken = await leases.take(self._webhooks, [row["_id"] async for row in rows], _WAITING, lease_s)
+        rows = self._webhooks.find({**_WAITING, **leases.FREE}, {"lease_until": 1}).sort("received_at", 1).limit(limit)
+        candidates = [row async for row in rows]
+        taken = await leases.take(self._webhooks, [row["_id"] for row in candidates], _WAITING, lease_s)
+        leases.count_takeovers(self._webhooks, candidates, [row["_id"] for row in taken])
         return LeasedWebhooks([row["_id"] for row in taken], taken[0]["lease_token"]) if taken else None
 
     async def mark_processed(self, leased: LeasedWebhooks, now: datetime) -> int:

@@ -5,6 +5,7 @@ that ends in a sort key, so that a page costs the same in an account of 100 and 
 (due, outbox, pending deliveries) are partial and hold live rows only, so finished rows never slow a claim.
 """
 
+import asyncio
 from collections.abc import Mapping
 
 from core.database import ASCENDING, Database, Document, IndexModel
@@ -195,6 +196,10 @@ INDEXES: dict[str, list[IndexModel]] = {
     ],
     "audit_head": [],
     "keyring": [],
+    "heartbeats": [
+        IndexModel("beat_at", name="newest"),
+        IndexModel("expires_at", name="expiry", expireAfterSeconds=0),
+    ],
     "guards": [],
 }
 
@@ -234,3 +239,14 @@ async def create_indexes(database: Database) -> None:
         # Made by a write that leaves nothing: an explicit create fails in the second of two processes.
         await database[name].delete_one({"_id": "none"})
     await database.ensure_capped(signals.COLLECTION, signals.SIZE_BYTES)
+
+
+async def missing_indexes(database: Database) -> list[str]:
+    """Those that are not there, as `collection.index`. A question for each collection."""
+    existing = await asyncio.gather(*(database.index_names(name) for name in INDEXES))
+    return [
+        f"{name}.{index.document['name']}"
+        for (name, indexes), names in zip(INDEXES.items(), existing, strict=True)
+        for index in indexes
+        if index.document["name"] not in names
+    ]

@@ -6,14 +6,23 @@ What is done under a lease is written on condition that the lease's token is sti
 """
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
+from core import metrics
 from core.database import Collection, Document, UpdateOne
 
 FREE = {"$expr": {"$lte": ["$lease_until", "$$NOW"]}}
 """No lease, or one that has ended. (A missing field sorts before every date.)"""
 
 RELEASE = {"lease_token": "", "lease_until": ""}
+
+
+def count_takeovers(collection: Collection, candidates: Iterable[Document], taken_ids: Iterable[str]) -> None:
+    """Count what was taken of these rows, read with their `lease_until`, although somebody had it: work that is given
+    back has none."""
+    ours = set(taken_ids)
+    if lapsed := sum("lease_until" in row and row["_id"] in ours for row in candidates):
+        metrics.TAKEOVERS.labels(collection.name).inc(lapsed)
 
 
 async def end(collection: Collection, leased: Sequence[tuple[str, str]]) -> None:

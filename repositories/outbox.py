@@ -35,6 +35,14 @@ class Unpublished:
     events: tuple[OutboxEvent, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    count: int
+    """Objects with events that wait, up to the limit that was asked for."""
+    oldest_at: datetime | None
+    """When the oldest of these events happened."""
+
+
 class Outbox:
     """The outboxes of one collection, whose documents have `owner_id`, `created_at` and `outbox`."""
 
@@ -53,6 +61,20 @@ class Outbox:
             *({"$unionWith": {"coll": other._collection.name, "pipeline": _LOOK}} for other in others),
         ]
         return bool(await self._collection.aggregate(pipeline).to_list(1))
+
+    async def backlog(self, at_most: int) -> Backlog:
+        """What waits. It is read in the order in which it is published, so where more than that waits, the oldest event
+        may be another one."""
+        first_at = {"$min": "$outbox.at"}
+        pipeline: Pipeline = [
+            {"$match": _WAITING},
+            {"$sort": {"created_at": 1}},
+            {"$limit": at_most},
+            {"$group": {"_id": None, "count": {"$sum": 1}, "oldest_at": {"$min": first_at}}},
+        ]
+        for row in await self._collection.aggregate(pipeline, hint="outbox").to_list(1):
+            return Backlog(row["count"], row["oldest_at"])
+        return Backlog(0, None)
 
     async def unpublished(self, limit: int) -> list[Unpublished]:
         """Objects with events that wait, the oldest object first: its age, unlike its last change, keeps its place in

@@ -181,9 +181,10 @@ class PaymentRepository:
     async def lease_due(self, now: datetime, *, limit: int, lease_s: int) -> list[Leased]:
         """Lease payments that are due, the longest due first."""
         due: Document = {"due_at": {"$lte": now}}
-        rows = self._payments.find({**due, **leases.FREE}, {"_id": 1}).sort("due_at", 1).limit(limit)
-        candidates = [row["_id"] async for row in rows]
-        taken = await leases.take(self._payments, candidates, due, lease_s)
+        rows = self._payments.find({**due, **leases.FREE}, {"lease_until": 1}).sort("due_at", 1).limit(limit)
+        candidates = [row async for row in rows]
+        taken = await leases.take(self._payments, [row["_id"] for row in candidates], due, lease_s)
+        leases.count_takeovers(self._payments, candidates, [row["_id"] for row in taken])
         return [Leased(from_document(row), row["lease_token"]) for row in taken]
 
     async def next_due_at(self) -> datetime | None:

@@ -104,8 +104,10 @@ class ResendJobRepository:
         """Lease the job that has been due for the longest time: one under way, or one whose deliveries are to be
         called off. None where there is none."""
         due: Document = {"due_at": {"$lte": now}}
-        rows = self._jobs.find({**due, **leases.FREE}, {"_id": 1}).sort("due_at", ASCENDING).limit(1)
-        taken = await leases.take(self._jobs, [row["_id"] async for row in rows], due, lease_s)
+        rows = self._jobs.find({**due, **leases.FREE}, {"lease_until": 1}).sort("due_at", ASCENDING).limit(1)
+        candidates = [row async for row in rows]
+        taken = await leases.take(self._jobs, [row["_id"] for row in candidates], due, lease_s)
+        leases.count_takeovers(self._jobs, candidates, [row["_id"] for row in taken])
         return LeasedJob(_from_document(taken[0]), taken[0]["lease_token"]) if taken else None
 
     async def next_due_at(self) -> datetime | None:

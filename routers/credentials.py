@@ -2,10 +2,19 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from hmac import compare_digest
 
 from fastapi import Request
 
-from core.errors import ApiKeyInvalid, PaymentKeyInvalid, TokenMalformed, TokenMissing, Unauthorized
+from core.errors import (
+    ApiKeyInvalid,
+    MetricsTokenInvalid,
+    NotFound,
+    PaymentKeyInvalid,
+    TokenMalformed,
+    TokenMissing,
+    Unauthorized,
+)
 from routers.forwarded import client_address
 from routers.roles import Needs
 from services.caller import Caller, CallerRefused
@@ -56,6 +65,20 @@ async def _by_either(request: Request) -> Caller | None:
     return await (_by_both(request) if "x-api-key" in request.headers else _by_token(request))
 
 
+async def _by_metrics_token(request: Request) -> Caller | None:
+    """In production there is no such path without a token."""
+    settings = psp_of(request).settings
+    if settings.metrics_token is None:
+        if settings.production:
+            raise NotFound
+        return None
+    scheme, _, token = (_only(request, "authorization", MetricsTokenInvalid) or "").partition(" ")
+    wanted = settings.metrics_token.get_secret_value()
+    if scheme.lower() != "bearer" or not compare_digest(token.strip().encode(), wanted.encode()):
+        raise MetricsTokenInvalid
+    return None
+
+
 def _only(request: Request, header: str, refusal: type[Unauthorized]) -> str | None:
     """What the header says; None where it is not sent. Of two, a proxy before us may have looked at the other one."""
     sent = request.headers.getlist(header)
@@ -71,4 +94,5 @@ AUTHENTICATORS: dict[Needs, Callable[[Request], Awaitable[Caller | None]]] = {
     Needs.BOTH: _by_both,
     Needs.PAYMENT_KEY: _by_payment_key,
     Needs.EITHER: _by_either,
+    Needs.METRICS_TOKEN: _by_metrics_token,
 }

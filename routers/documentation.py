@@ -80,6 +80,7 @@ _SCHEMES = {
 }
 _SECURITY: dict[Needs, list[dict[str, list[str]]]] = {
     Needs.NOTHING: [],
+    Needs.METRICS_TOKEN: [],
     Needs.TOKEN: [{"Login": []}],
     Needs.API_KEY: [{"ApiKey": []}],
     Needs.BOTH: [{"ApiKey": [], "Login": []}],
@@ -293,6 +294,7 @@ def _common_errors(route: PspRoute, *, has_body: bool) -> list[type[PspError]]:
     token: list[type[PspError]] = [TokenMissing, TokenMalformed, TokenInvalid]
     by_need: dict[Needs, list[type[PspError]]] = {
         Needs.NOTHING: [],
+        Needs.METRICS_TOKEN: [],
         Needs.TOKEN: token,
         Needs.API_KEY: [ApiKeyInvalid, Forbidden],
         Needs.BOTH: [ApiKeyInvalid, *token, Forbidden],

@@ -7,6 +7,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from core import ids
 from core.errors import HeadersTooLarge, HttpMalformed, PspError, UrlTooLong
 from routers.problems import problem
+from routers.request_counts import count_unreadable
 from routers.security_headers import SecurityHeaders
 
 MAX_URL_BYTES = 16 * 1024
@@ -64,6 +65,7 @@ class LimitedHttp(HttpToolsProtocol):
             self.cycle.disconnected = True  # the answer to an earlier request would come after this one
             self.cycle.message_event.set()
         request_id = ids.fresh("req")
+        count_unreadable(self._refusal.status)
         answer = problem(request_id, self._refusal.status, self._refusal.code, self._refusal.message)
         headers = [*answer.raw_headers, (b"x-request-id", request_id.encode()), (b"connection", b"close")]
         lines = [b"%b: %b\r\n" % header for header in (*headers, *_SECURITY.beside(headers))]

@@ -27,6 +27,9 @@ UNAUTHENTICATED = Policy("unauthenticated", quota=60, window_s=60, by=By.ADDRESS
 
 _NAMED: Mapping[tuple[str, str], Policy | None] = {
     # A monitor is always answered, by the database or without it.
+    ("GET", "/metrics"): None,
+    ("GET", "/health/live"): None,
+    ("GET", "/health/ready"): None,
     ("GET", f"{API}/status"): None,
     ("POST", f"{API}/users/register"): REGISTRATIONS,
     ("POST", f"{API}/users/login"): LOGINS,

@@ -23,6 +23,8 @@ class Needs(StrEnum):
     """API key and token of the same account."""
     PAYMENT_KEY = "api_key_or_payment_key"
     """API key, or in its place a payment key."""
+    METRICS_TOKEN = "metrics_token"  # noqa: S105 - a kind, not a secret
+    """METRICS_TOKEN, where one is set."""
     EITHER = "either"
     """API key or token; where both are sent, both must be right and of the same account."""
 
@@ -37,7 +39,7 @@ class Access:
     """What an API key has to have; other credentials have no scopes."""
 
     def __post_init__(self) -> None:
-        if (self.scope is None) is not (self.needs in (Needs.NOTHING, Needs.TOKEN)):
+        if (self.scope is None) is not (self.needs in (Needs.NOTHING, Needs.TOKEN, Needs.METRICS_TOKEN)):
             raise ValueError("a scope is what a route asks of API keys: each that takes one has one, and no other")
 
     @property
@@ -68,6 +70,9 @@ ROLE_TABLE: Mapping[tuple[str, str], Access] = {
     ("GET", "/docs/oauth2-redirect"): ANYONE,
     ("GET", "/redoc"): ANYONE,
     ("GET", "/openapi.json"): ANYONE,
+    ("GET", "/health/live"): ANYONE,
+    ("GET", "/health/ready"): ANYONE,
+    ("GET", "/metrics"): Access(Needs.METRICS_TOKEN),
     ("GET", f"{API}/status"): ANYONE,
     ("GET", f"{API}/bank/scenarios"): ANYONE,
     ("POST", f"{API}/users/register"): ANYONE,

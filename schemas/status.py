@@ -21,6 +21,14 @@ class StatusOut(ResponseModel):
     metrics: StatusMetrics
 
 
+class LiveOut(ResponseModel):
+    status: Literal["live"] = "live"
+
+
+class ReadyOut(ResponseModel):
+    status: Literal["ready"] = "ready"
+
+
 class Volume(ResponseModel):
     currency: str = Field(examples=["USD"])
     count: int = Field(examples=[17])

@@ -1,11 +1,13 @@
 """The way from the gateway to its bank: one port, in this process or over HTTP."""
 
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Protocol
 
 from bank.books import Books
 from bank.engine import BankEngine
+from core import metrics
 from core.config import Settings
 from core.database import Database
 from domain.acquiring import Answer, Operation
@@ -36,6 +38,27 @@ class InProcessBank:
 
     async def look_up(self, operations: Sequence[Operation]) -> list[Answer | None]:
         return [*await self._engine.look_up(operations)]
+
+
+class CountedBank:
+    """A bank whose answers are counted."""
+
+    def __init__(self, bank: Bank):
+        self._bank = bank
+
+    async def submit(self, operations: Sequence[Operation]) -> list[Answer | None]:
+        with metrics.BANK_DURATION.labels("submit").time():
+            return _counted("submit", await self._bank.submit(operations))
+
+    async def look_up(self, operations: Sequence[Operation]) -> list[Answer | None]:
+        with metrics.BANK_DURATION.labels("look_up").time():
+            return _counted("look_up", await self._bank.look_up(operations))
+
+
+def _counted(call: str, answers: list[Answer | None]) -> list[Answer | None]:
+    for answer, count in Counter("none" if one is None else one.verdict.value for one in answers).items():
+        metrics.BANK_OPERATIONS.labels(call, answer).inc(count)
+    return answers
 
 
 @asynccontextmanager

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from core import clock
+from core import clock, metrics
 from core.crypto import CannotDecrypt, Sealer
 from core.database import DriverError
 from domain import retry
@@ -30,6 +30,7 @@ living worker never loses its lease."""
 URL_LIMIT = 8
 """How many may be under way at once to the origin of payments' own URLs. An endpoint has a limit of its own."""
 _LOG = logging.getLogger(__name__)
+_RESULTS = {DeliveryState.DELIVERED: "delivered", DeliveryState.PENDING: "again_later", DeliveryState.DEAD: "dead"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +154,9 @@ class Delivery:
             await self._health.gone(endpoint)
         outcome = self._outcome(sent)
         await self._deliveries.record(outcome)
+        result = _RESULTS[outcome.state]
+        metrics.ATTEMPTS.labels(result, _why(reply)).inc()
+        metrics.ATTEMPT_DURATION.labels(result).observe(reply.duration_ms / 1000)
         if endpoint is not None:
             await self._tell_health(endpoint, sent)
         return outcome.due_at
@@ -244,3 +248,8 @@ class Delivery:
             return Outcome(delivery.id, delivery.token, attempt, DeliveryState.DEAD, dead_reason=reason)
         due_at = clock.now() + timedelta(seconds=max(delay_s, reply.retry_after_s or 0.0))
         return Outcome(delivery.id, delivery.token, attempt, DeliveryState.PENDING, due_at)
+
+
+def _why(reply: Reply) -> str:
+    """Why an attempt failed, as one of few words."""
+    return reply.error or ("" if reply.success else f"status_{(reply.status or 0) // 100}xx")

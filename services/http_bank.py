@@ -11,7 +11,7 @@ import aiohttp
 from pydantic import ValidationError
 
 from bank.messages import MAX_BATCH, BatchOut
-from core import json_codec
+from core import json_codec, metrics
 from domain.acquiring import Answer, Operation
 
 _LOG = logging.getLogger(__name__)
@@ -40,6 +40,7 @@ class Breaker:
     def __init__(self) -> None:
         self._failures = 0
         self._next_try_at = 0.0
+        self._tell()
 
     @property
     def is_open(self) -> bool:
@@ -58,12 +59,18 @@ class Breaker:
         if self.is_open:
             _LOG.warning("the bank answers again")
         self._failures = 0
+        self._tell()
 
     def failed(self, reason: str) -> None:
         self._failures += 1
         self._next_try_at = time.monotonic() + OPEN_S
         if self._failures == FAILURES_TO_OPEN:
             _LOG.warning("the bank does not answer (%s): asking once every %g s", reason, OPEN_S)
+        self._tell()
+
+    def _tell(self) -> None:
+        metrics.BREAKER.labels("open").set(self.is_open)
+        metrics.BREAKER.labels("closed").set(not self.is_open)
 
 
 class HttpBank:

@@ -22,6 +22,7 @@ from repositories.customers import CustomerRepository
 from repositories.deliveries import DeliveryRepository
 from repositories.delivery_log import DeliveryLogRepository
 from repositories.events import EventRepository
+from repositories.heartbeats import HeartbeatRepository
 from repositories.incoming_webhooks import IncomingWebhookRepository
 from repositories.login_attempts import LoginAttemptRepository
 from repositories.payment_keys import PaymentKeyRepository
@@ -40,7 +41,7 @@ from services.api_keys import ApiKeys
 from services.audit import Audit
 from services.audit_chain import AuditChain
 from services.backlog import Backlogs
-from services.bank import open_bank
+from services.bank import CountedBank, open_bank
 from services.cards import Cards
 from services.challenges import Challenges
 from services.charging import Charging
@@ -51,10 +52,12 @@ from services.delivery import Delivery
 from services.endpoint_health import EndpointHealth
 from services.events import Events
 from services.funding import Funding
+from services.health import Health
 from services.incoming_webhooks import IncomingWebhooks
 from services.key_rotation import KeyRotation
 from services.key_uses import KeyUses
 from services.login_throttle import LoginThrottle
+from services.metrics import Metrics
 from services.payment_changes import PaymentChanges
 from services.payment_keys import PaymentKeys
 from services.payments import Payments
@@ -81,6 +84,8 @@ class Psp:
     database: Database
     started_at: datetime
     signals: Signals
+    health: Health
+    metrics: Metrics
     audit: Audit
     audit_chain: AuditChain
     accounts: Accounts
@@ -142,7 +147,7 @@ async def _put_together(stack: AsyncExitStack, settings: Settings, *, is_worker:
     delivery_rows, event_rows = DeliveryRepository(database), EventRepository(database)
     log_rows, resent_rows = DeliveryLogRepository(database), ResentDeliveryRepository(database)
     signer = TokenSigner(settings.secrets.jwt_keys, timedelta(minutes=settings.access_token_minutes))
-    bank = await stack.enter_async_context(open_bank(settings, database, hash_key))
+    bank = CountedBank(await stack.enter_async_context(open_bank(settings, database, hash_key)))
     throttle = LoginThrottle(LoginAttemptRepository(database), hash_key, on=settings.login_throttle)
     account_secrets, audit = AccountSecrets(sealer), Audit(AuditRepository(database))
     key_uses = KeyUses(account_rows)
@@ -158,11 +163,14 @@ async def _put_together(stack: AsyncExitStack, settings: Settings, *, is_worker:
     changes = PaymentChanges(database, payment_rows, signals, hash_key)
     refund_rows, endpoint_rows = RefundRepository(database), WebhookEndpointRepository(database)
     outboxes = [payment_rows.outbox, customer_rows.outbox, endpoint_rows.outbox]
+    heartbeats = HeartbeatRepository(database)
     return Psp(
         settings=settings,
         database=database,
         started_at=clock.now(),
         signals=signals,
+        health=Health(database, heartbeats),
+        metrics=Metrics(payment_rows, delivery_rows, outboxes, heartbeats),
         audit=audit,
         audit_chain=AuditChain(database, AuditChainRepository(database), hash_key),
         accounts=Accounts(

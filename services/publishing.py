@@ -2,9 +2,11 @@
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from core import metrics
 from domain.webhook_endpoints import WebhookEndpoint
 from repositories.deliveries import DeliveryRepository
 from repositories.delivery_documents import Candidate, NewDelivery
@@ -77,6 +79,8 @@ class Publishing:
         if deliveries:
             await self._make(deliveries)
         await outbox.mark_published([one.source for one in readable])
+        for event_type, count in Counter(event.type for event in events).items():
+            metrics.EVENTS.labels(event_type).inc(count)
         return len(readable)
 
     async def _make(self, deliveries: Sequence["_Made"]) -> None:

@@ -3,7 +3,7 @@
 import math
 from base64 import urlsafe_b64encode
 
-from core import clock
+from core import clock, metrics
 from core.crypto import keyed_hash
 from core.database import DriverError, outage
 from core.errors import DatabaseUnavailable, RateLimited
@@ -34,6 +34,7 @@ class RateLimits:
             raise DatabaseUnavailable from None
         standing = Standing(policy, counted, math.ceil(policy.window_s - into_s))
         if standing.exceeded:
+            metrics.RATE_LIMITED.labels(policy.name).inc()
             raise RateLimited(headers={"Retry-After": str(standing.reset_s), **standing.headers})
         return standing
 

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
-from core import ids, json_codec
+from core import ids, json_codec, metrics
 from core.database import DriverError
 from core.errors import NotFound
 from domain.redaction import redact, redact_text, shown_at_a_glance
@@ -73,7 +73,7 @@ class RequestLog:
         if len(self._waiting) < self._most_waiting:
             self._waiting.append(request)
         else:
-            self.dropped += 1
+            self._drop(1)
         if self._writer is None or self._writer.done():
             self._writer = asyncio.create_task(self._write())
 
@@ -84,7 +84,7 @@ class RequestLog:
             await asyncio.wait([self._writer], timeout=_CLOSE_S)
             self._writer.cancel()
             await asyncio.wait([self._writer])
-        self.dropped += len(self._waiting)
+        self._drop(len(self._waiting))
         self._tell()
 
     async def get(self, caller: Caller, log_id: str) -> RequestLogWithBodies:
@@ -142,10 +142,14 @@ class RequestLog:
         except DriverError:
             # Whether some of them are there nobody knows. They are not tried again: what comes meanwhile has no less
             # right to the room that they would take.
-            self.dropped += taken
+            self._drop(taken)
         except BaseException:
-            self.dropped += taken
+            self._drop(taken)
             raise
+
+    def _drop(self, count: int) -> None:
+        self.dropped += count
+        metrics.DROPPED.labels("requests").inc(count)
 
     def _tell(self) -> None:
         if self.dropped > self._told:

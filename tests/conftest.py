@@ -53,6 +53,14 @@ class Server:
                 time.sleep(0.05)
         raise AssertionError(f"not ready after {READY_S} s:\n{self.log.read_text()}")
 
+    def log_with(self, mark: str, since: int = 0, times: int = 1) -> str:
+        """What was logged from that byte on, once the mark is in it so often: a request's line follows its answer."""
+        deadline = time.monotonic() + 10
+        while (logged := self.log.read_bytes()[since:].decode()).count(mark) < times:
+            assert time.monotonic() < deadline, logged
+            time.sleep(0.02)
+        return logged
+
     def kill(self) -> None:
         self.process.kill()
         self.process.wait()
@@ -76,7 +84,7 @@ def clean_environment(**settings: str) -> dict[str, str]:
     """This environment without any setting of the product, so that a developer's `.env` changes no test."""
     ours = {"ENVIRONMENT", "WORKER", "HOST", "PORT", "DATA_DIR"}
     prefixes = ("MONGODB_", "JWT_", "ENCRYPTION_", "SYSTEM_ADMIN_", "WEBHOOK_", "PROCESSING_", "PASSWORD_", "ACCESS_")
-    prefixes += ("BANK_", "MAGIC_", "RETENTION_", "TRUSTED_", "CORS_", "RATE_", "LOGIN_")
+    prefixes += ("BANK_", "MAGIC_", "RETENTION_", "TRUSTED_", "CORS_", "RATE_", "LOGIN_", "METRICS_")
     kept = {name: value for name, value in os.environ.items() if name not in ours and not name.startswith(prefixes)}
     return {**kept, "PYTHONUNBUFFERED": "1", **settings}
 

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 from domain.target_rate import TargetRate
 from services.psp import Psp
-from workers import incoming, linker, processor, publisher, resender
+from workers import heartbeat, incoming, linker, processor, publisher, resender
 from workers.dispatcher import Dispatcher
 from workers.loop import keep_going
 
@@ -34,6 +34,7 @@ async def running_workers(psp: Psp) -> AsyncIterator[None]:
         "resender": lambda: resender.run(psp.resend_jobs, psp.signals),
         "linker": lambda: linker.run(psp.audit_chain),
         "listener": psp.signals.listen,
+        "heartbeat": lambda: heartbeat.run(psp.health),
     }
     tasks = [asyncio.create_task(keep_going(name, work), name=name) for name, work in loops.items()]
     try:

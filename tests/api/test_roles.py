@@ -70,7 +70,7 @@ def refusal(access: Access, caller: str) -> tuple[int, str] | None:
     if by_key and by_token and key != token:
         return NOT_ONE_ACCOUNT
     role = token if by_token else key
-    if access.needs is not Needs.NOTHING and role not in {role.value for role in access.roles}:
+    if access.needs not in (Needs.NOTHING, Needs.METRICS_TOKEN) and role not in {role.value for role in access.roles}:
         allowed = tuple(role.value for role in access.roles)
         return 403, access.refusal or f"Access denied. Allowed roles: {allowed}"
     return None
@@ -140,6 +140,8 @@ def test_the_role_table_is_that_of_the_contract() -> None:
 
     assert by_need[Needs.NOTHING] == {f"GET {path}" for path in DOCUMENTATION} | {
         "GET /status",
+        "GET /health/live",
+        "GET /health/ready",
         "POST /users/register",
         "POST /users/login",
         "POST /auth/token",
@@ -148,6 +150,7 @@ def test_the_role_table_is_that_of_the_contract() -> None:
         "GET /3ds/{payment_id}/{proof}",
         "POST /3ds/{payment_id}/{proof}",
     }
+    assert by_need[Needs.METRICS_TOKEN] == {"GET /metrics"}
     assert by_need[Needs.PAYMENT_KEY] == {"POST /payments/charge"}
     assert by_need[Needs.BOTH] == {"GET /payments/query"}
     assert {path.split()[1].split("/")[1] for path in by_need[Needs.API_KEY]} == {

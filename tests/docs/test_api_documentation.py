@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any, get_args
 
 import httpx
+from prometheus_client.metrics import MetricWrapperBase
 from pydantic import BaseModel, TypeAdapter
 
-from core import config, errors, json_codec
+from core import config, errors, json_codec, metrics
 from domain.api_keys import Scope
 from domain.audit import Action
 from domain.payments import ACCEPTS, MOVES, Command, Status
@@ -39,6 +40,7 @@ CREDENTIALS = {
     Needs.PAYMENT_KEY: "`X-API-Key` or `X-Payment-Key`",
     Needs.BOTH: "`X-API-Key` and `Authorization: Bearer`",
     Needs.EITHER: "`X-API-Key` or `Authorization: Bearer`",
+    Needs.METRICS_TOKEN: "`METRICS_TOKEN` as `Authorization: Bearer`, where one is set",
 }
 STATUS_OF_CODE = {
     error.code: error.status
@@ -81,7 +83,9 @@ def shape(value: Any) -> Any:
 def test_each_route_has_its_section_and_each_section_its_route() -> None:
     documented = [(part.method, part.path) for part in SECTIONS]
 
-    assert sorted(documented) == sorted(key for key in ROLE_TABLE if key[1].startswith((API, "/3ds/")))
+    assert sorted(documented) == sorted(
+        key for key in ROLE_TABLE if key[1].startswith((API, "/3ds/", "/health/", "/metrics"))
+    )
 
 
 @each_section
@@ -89,7 +93,7 @@ def test_the_credentials_are_those_of_the_role_table(part: RouteSection) -> None
     needed = access(part)
 
     assert part.authentication == CREDENTIALS[needed.needs]
-    if needed.needs is Needs.NOTHING:
+    if needed.needs in (Needs.NOTHING, Needs.METRICS_TOKEN):
         assert part.roles is None
     elif needed.roles == EVERYONE and needed.refusal is None:
         assert part.roles == "every role"
@@ -358,3 +362,16 @@ def test_the_limits_are_those_of_the_application() -> None:
     told = {code(row[0]): (int(row[1]), int(row[2]), row[3]) for row in rows(part)}
 
     assert told == {name: (policy.quota, policy.window_s, policy.by) for name, policy in policies.items()}
+
+
+def test_the_metrics_are_those_of_the_application() -> None:
+    part = section(read("api_documentation.md"), "## Metrics")
+    counted = {family.name: family for family in metrics.REGISTRY.collect()}
+    told = {code(row[0]): row[1] for row in rows(part)}
+
+    names = {f"{name}_total" if family.type == "counter" else name for name, family in counted.items()}
+    assert names <= told.keys()
+    for family in vars(metrics).values():
+        if isinstance(family, MetricWrapperBase):
+            name = f"{family._name}_total" if family._type == "counter" else family._name
+            assert told[name] == ", ".join(f"`{label}`" for label in family._labelnames)

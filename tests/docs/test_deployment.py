@@ -84,7 +84,7 @@ def test_render_runs_what_is_there() -> None:
     assert (service["type"], service["runtime"], service["plan"]) == ("web", "python", "free")
     assert service["buildCommand"] == "pip install -r requirements.txt"
     assert service["startCommand"] == "python cli.py serve"
-    assert service["healthCheckPath"] == "/api/v1/status"
+    assert service["healthCheckPath"] == "/health/ready"
     assert {"key": "MONGODB_URI", "sync": False} in service["envVars"]
     (python,) = (variable["value"] for variable in service["envVars"] if variable["key"] == "PYTHON_VERSION")
     assert python.startswith(read(".python-version").strip() + ".")
@@ -102,7 +102,7 @@ def test_the_image_starts_the_server_as_a_user_of_its_own() -> None:
     assert json.loads(by_name["CMD"]) == ["python", "cli.py", "serve"]
     check = re.search(r"^HEALTHCHECK .*\\\n\s+CMD (\[.*\])$", text, re.MULTILINE)
     assert check is not None
-    assert "/api/v1/status" in json.loads(check[1])[2]
+    assert "/health/ready" in json.loads(check[1])[2]
     compile(json.loads(check[1])[2], "healthcheck", "exec")
 
 

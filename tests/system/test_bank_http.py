@@ -20,6 +20,7 @@ import pytest
 from bank import rules
 from core.config import Settings
 from core.database import Database
+from core.metrics import REGISTRY
 from domain.acquiring import Answer, Operation, Verdict
 from domain.bank_scenarios import LATE_S, SCENARIOS
 from services.bank import InProcessBank, open_bank
@@ -126,7 +127,7 @@ def test_a_bank_that_cannot_start_says_why_in_one_sentence(tmp_path: Path) -> No
         assert process.wait(READY_S) != 0
 
     (reason,) = [line for line in log.read_text().splitlines() if "MongoDB" in line]
-    assert reason.startswith("ERROR:    MongoDB does not answer as it should")
+    assert "ERROR    MongoDB does not answer as it should" in reason
     assert "Traceback" not in log.read_text()
 
 
@@ -285,6 +286,7 @@ async def test_a_dead_bank_opens_the_breaker_and_a_living_one_closes_it(start_ba
             assert not bank.breaker.is_open
             assert await bank.submit([operation]) == [None]
         assert bank.breaker.is_open
+        assert REGISTRY.get_sample_value("mock_psp_bank_breaker", {"state": "open"}) == 1
         # Nothing is tried for a while: what is asked now is not answered even by a bank that has come back.
         with start_bank(port):
             bank.breaker.failed("once more")
@@ -295,6 +297,7 @@ async def test_a_dead_bank_opens_the_breaker_and_a_living_one_closes_it(start_ba
 
             assert await bank.look_up([operation]) == [unknown(operation)]
             assert not bank.breaker.is_open
+            assert REGISTRY.get_sample_value("mock_psp_bank_breaker", {"state": "open"}) == 0
             assert await bank.submit([operation]) == [approved(operation)]
         assert await bank.submit([operation]) == [None]
     finally:

@@ -12,6 +12,7 @@ from bank.engine import BankEngine
 from core import clock
 from core.crypto import Sealer
 from core.database import Database, DuplicateKey
+from core.metrics import REGISTRY
 from domain import payments as rules
 from domain.payments import Payment, Status
 from repositories.deliveries import DeliveryRepository
@@ -42,6 +43,10 @@ async def database(mongo_uri: str) -> AsyncIterator[Database]:
 @pytest.fixture
 def payments(database: Database) -> PaymentRepository:
     return PaymentRepository(database)
+
+
+def counted(name: str, **labels: str) -> float:
+    return REGISTRY.get_sample_value(name, labels) or 0.0
 
 
 async def due_payment(payments: PaymentRepository, number: int = 1) -> Payment:
@@ -92,7 +97,10 @@ async def test_a_payment_that_a_dead_worker_had_waits_for_another_and_is_not_can
 ) -> None:
     payment = await due_payment(payments)
     await payments.lease_due(clock.now(), limit=10, lease_s=0)
+    taken_over = counted("mock_psp_lease_takeovers_total", work="payments")
     (mine,) = await lease(payments)
+
+    assert counted("mock_psp_lease_takeovers_total", work="payments") == taken_over + 1
 
     assert not await payments.save(Write(payment, rules.cancel(payment, clock.now()).payment))
     assert await begin(payments, [mine]) == {payment.id}

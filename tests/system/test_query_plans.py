@@ -157,6 +157,8 @@ def use(psp: Psp, account: Account, receiver: Receiver) -> None:
     headers = {"Idempotency-Key": "k"}
     made = psp.charge(account, {**headers, "Prefer": "wait=30"}, webhookUrl=receiver.url).json()
     psp.charge(account, headers)
+    psp.client.get("/metrics")
+    psp.client.get("/health/ready")
     receiver.wait_for(5)
     for filters in FILTERS:
         for sort_by in ("amount", "createdAt"):

@@ -13,6 +13,7 @@ import pytest
 
 from core import clock
 from core.database import Database
+from core.metrics import REGISTRY
 from domain.roles import Role
 from repositories.request_logs import RequestLogRepository
 from services.caller import Caller
@@ -72,6 +73,7 @@ async def test_a_full_queue_drops_and_counts(rows: Database, caplog: pytest.LogC
 
     assert await rows["request_logs"].count_documents({}) == 10
     assert log.dropped == 15
+    assert (REGISTRY.get_sample_value("mock_psp_dropped_records_total", {"log": "requests"}) or 0) >= 15
     assert [record.getMessage() for record in caplog.records if record.name == "services.request_log"] == [
         "15 requests are in no request log: they came faster than it is written, or MongoDB was away"
     ]

@@ -1,5 +1,6 @@
 """I7: no log shows a secret, whoever writes it: we, a library, or the server."""
 
+import json
 import logging
 from collections.abc import Iterator
 from io import StringIO
@@ -7,7 +8,7 @@ from io import StringIO
 import pytest
 from uvicorn.logging import AccessFormatter, DefaultFormatter
 
-from core.logs import pass_all_logs_through
+from core.logs import log_formatter, pass_all_logs_through, structured_logger
 from domain.redaction import REDACTED, redact_text
 
 PAN, SECRET = "4242424242424242", "hunter2-of-the-canary"
@@ -89,3 +90,41 @@ def test_a_message_for_the_terminal_keeps_its_arguments(log: tuple[logging.Logge
     if log[0].name != "uvicorn.access":
         log[0].critical("running on %s", "a", extra={"color_message": "RUNNING on %s"})
         assert "RUNNING on a" in log[1].getvalue()
+
+
+@pytest.fixture(params=[True, False], ids=["json", "text"])
+def lines(request: pytest.FixtureRequest) -> Iterator[StringIO]:
+    """What our own formatter makes of a logger called `ours`."""
+    written = StringIO()
+    handler = logging.StreamHandler(written)
+    handler.setFormatter(log_formatter(as_json=request.param))
+    logging.getLogger("ours").addHandler(handler)
+    yield written
+    logging.getLogger("ours").removeHandler(handler)
+
+
+def test_the_fields_of_a_structured_line_are_cleaned(lines: StringIO) -> None:
+    structured_logger("ours").error(
+        "request", request_id=f"card-{PAN}", account=None, note=f"password={SECRET}", status=7
+    )
+
+    written = lines.getvalue()
+    assert PAN not in written
+    assert SECRET not in written
+    assert "card-424242XXXXXX4242" in written
+    assert "7" in written
+
+
+def test_a_line_of_ours_has_the_cleaned_exception_once(lines: StringIO) -> None:
+    try:
+        raise RuntimeError(f"apiKey='{SECRET}'") from ValueError(f"no such card: {PAN}")  # noqa: TRY301
+    except RuntimeError:
+        logging.getLogger("ours").exception("it failed with %s", PAN)
+
+    written = lines.getvalue()
+    assert PAN not in written
+    assert SECRET not in written
+    assert written.count("RuntimeError: apiKey=") == 1
+    if written.startswith("{"):
+        (line,) = written.splitlines()
+        assert json.loads(line)["event"] == "it failed with 424242XXXXXX4242"
