@@ -8,8 +8,9 @@ from repositories import indexes
 from repositories.accounts import AccountRepository
 from services.audit import Audit, Origin
 
-KEPT = frozenset({"keyring", "guards", "audit", "audit_head"})
-"""The key that hashes are made with, without which no session and no signature would go on; and the audit log."""
+KEPT = frozenset({"keyring", "guards", "audit", "audit_head", "heartbeats"})
+"""The key that hashes are made with, without which no session and no signature would go on; the audit log; and workers'
+signs of life."""
 _SOURCES = ("payments", "customers", "webhook_endpoints")
 _PASSES = 2
 """What a worker has in hand while its source goes may be written after the first one."""

@@ -57,6 +57,22 @@ def test_there_are_two_of_each_and_a_database_that_lasts() -> None:
     assert "replicaSet=psp" in SERVICES["api"]["environment"]["MONGODB_URI"]
 
 
+def test_the_profile_observability_adds_what_watches_it() -> None:
+    watching = {name for name, service in SERVICES.items() if service.get("profiles") == ["observability"]}
+    mounted = {volume.split(":")[0] for name in watching for volume in SERVICES[name]["volumes"] if volume[0] == "."}
+    targets = yaml.safe_load(read("ops/prometheus.yml"))["scrape_configs"][0]
+
+    assert watching == {"prometheus", "grafana"}
+    assert mounted == {"./ops", "./ops/grafana"}
+    assert all((ROOT / directory).is_dir() for directory in mounted)
+    assert targets["dns_sd_configs"][0]["names"] == ["api"]
+    (secret,) = SERVICES["prometheus"]["secrets"]
+    assert targets["authorization"]["credentials_file"] == f"/run/secrets/{secret}"
+    assert COMPOSE["secrets"][secret]["environment"] in SERVICES["api"]["environment"]
+    for config in SERVICES["grafana"]["configs"]:
+        assert yaml.safe_load(COMPOSE["configs"][config["source"]]["content"])["apiVersion"] == 1
+
+
 def test_without_secrets_nothing_starts() -> None:
     with pytest.raises(AssertionError, match="JWT_SECRET is required"):
         environment("api", {})
@@ -76,6 +92,7 @@ def test_its_settings_are_those_of_a_production_that_starts(
     assert settings.production
     assert settings.secrets.jwt_keys
     assert settings.worker == "off"
+    assert settings.metrics_token
     assert not settings.webhook_allow_private_networks
 
 
