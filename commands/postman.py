@@ -256,7 +256,7 @@ def _tests(one: _Operation, document: Json, step: _Step | None) -> Iterator[str]
     success = next(status for status in responses if status.startswith("2"))
     allowed = [int(success)] if step else sorted(int(status) for status in responses)
     schema = _resolved(responses[success]["content"]["application/json"]["schema"], document)
-    required = json.dumps(schema.get("required", []))
+    required = json.dumps(schema.get("required") or list(schema["properties"]))
     yield from (
         f"pm.test('answers as documented', () => pm.expect(pm.response.code).to.be.oneOf({allowed}));",
         "pm.test('names the request', () => pm.response.to.have.header('X-Request-ID'));",
