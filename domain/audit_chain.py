@@ -1,5 +1,6 @@
 """The hash chain of the audit log: each link covers a row and the link before it, under a key that the database does
-not hold in plain text. Whoever changes the database without that key cannot make a chain that fits."""
+not hold in plain text. Whoever changes the database without that key cannot make a chain that fits, nor a row that is
+linked: until it is, a row carries a seal under the same key."""
 
 import hmac
 import json
@@ -13,7 +14,7 @@ from core.crypto import keyed_hash
 
 CHAIN_FIELDS = frozenset({"linked", "sequence", "previous_hash", "hash"})
 """What linking adds to a row; all else is covered by its link."""
-_LINK, _SEAL = "audit_link", "audit_head"
+_LINK, _ROW, _HEAD = "audit_link", "audit_row", "audit_head"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,8 @@ class ChainRow:
     """A whole number, unless somebody has changed it."""
     previous_hash: str | None = None
     hash: str | None = None
+    seal: str | None = None
+    """Of a row that waits for its link."""
 
 
 def canonical(row: Mapping[str, Any]) -> bytes:
@@ -66,9 +69,19 @@ def fits(key: bytes, row: ChainRow) -> bool:
     return hmac.compare_digest(link_hash(key, row.previous_hash, row.content).encode(), row.hash.encode())
 
 
+def row_seal(key: bytes, content: bytes) -> str:
+    """What a row carries from its insertion to its link: who has the database alone cannot write one that is linked."""
+    return keyed_hash(key, _ROW, content).hex()
+
+
+def is_sealed(key: bytes, row: ChainRow) -> bool:
+    """Whether a row waits for its link just as it was written."""
+    return row.seal is not None and hmac.compare_digest(row_seal(key, row.content).encode(), row.seal.encode())
+
+
 def seal(key: bytes, head: Head) -> str:
     """What is kept beside the head, so that it cannot be moved by hand."""
-    return keyed_hash(key, _SEAL, f"{head.sequence}:{head.hash}".encode()).hex()
+    return keyed_hash(key, _HEAD, f"{head.sequence}:{head.hash}".encode()).hex()
 
 
 def _told_apart(value: object) -> object:
