@@ -9,9 +9,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import bson
 import httpx
 import pymongo
 import pytest
+from bson.datetime_ms import DatetimeMS
+from bson.raw_bson import RawBSONDocument
 from typer.testing import CliRunner, Result
 
 from cli import app  # noqa: TID251 - the command line itself is what is tested
@@ -263,6 +266,15 @@ async def invent_with_a_seal_of_their_own(log: Log) -> None:
     await log.invent(seal=waiting["seal"])
 
 
+async def invent_a_time_that_no_clock_shows(log: Log) -> None:
+    await log.invent(at=DatetimeMS(-(2**60)))
+
+
+async def invent_what_is_no_text(log: Log) -> None:
+    row = bson.encode({"_id": ids.fresh("aud"), "at": clock.now(), "target_id": "??", "linked": False})
+    await log.rows.insert_one(RawBSONDocument(row.replace(b"??", b"\xff\xfe")))  # type: ignore[arg-type]
+
+
 async def change_before_it_is_linked(log: Log) -> None:
     await log.write()
     await log.rows.update_one({"linked": False}, {"$set": {"target_id": "user_other"}})
@@ -294,6 +306,8 @@ HANDS: Mapping[Callable[[Log], Awaitable[None]], tuple[Break, int | None]] = {
     insert_before_the_first: (Break.FORGED, None),
     invent: (Break.FORGED, None),
     invent_with_a_seal_of_their_own: (Break.FORGED, None),
+    invent_a_time_that_no_clock_shows: (Break.FORGED, None),
+    invent_what_is_no_text: (Break.FORGED, None),
     change_before_it_is_linked: (Break.FORGED, None),
     hide_from_the_linker: (Break.FORGED, None),
     swap: (Break.REORDERED, 4),
@@ -315,7 +329,17 @@ async def test_what_is_done_by_hand_is_named(log: Log, hand: Callable[[Log], Awa
     assert (problem.kind, problem.sequence) == HANDS[hand]
 
 
-@pytest.mark.parametrize("hand", [invent, invent_with_a_seal_of_their_own, change_before_it_is_linked])
+@pytest.mark.parametrize(
+    "hand",
+    [
+        invent,
+        invent_with_a_seal_of_their_own,
+        invent_a_time_that_no_clock_shows,
+        invent_what_is_no_text,
+        change_before_it_is_linked,
+    ],
+    ids=lambda hand: hand.__name__,
+)
 async def test_a_row_that_another_hand_wrote_is_never_linked_and_stops_no_other(
     log: Log, hand: Callable[[Log], Awaitable[None]]
 ) -> None:
@@ -327,7 +351,7 @@ async def test_a_row_that_another_hand_wrote_is_never_linked_and_stops_no_other(
 
     assert found.problem is not None
     assert (found.problem.kind, found.unlinked) == (Break.FORGED, 0)
-    refused = await log.rows.find({"sequence": None}).to_list(None)
+    refused = await log.rows.find({"sequence": None}, {"_id": 1}).to_list(None)
     assert [row["_id"] for row in refused] == [found.problem.row_id]
     await log.rows.delete_one({"_id": found.problem.row_id})
     assert (await log.chain.verify()).problem is None, "what is genuine is linked"
