@@ -167,6 +167,15 @@ def test_an_operator_makes_another_system_admin(house: House) -> None:
     assert (made.returncode, made.stdout) == (0, "system_admin second@system.local made.\n")
     assert house.psp.login("second@system.local", "another-long-password").json()["role"] == "system_admin"
 
+    newest = house.database.users.find_one({"email": "second@system.local"})
+    assert newest is not None
+    (row,) = house.database.audit.find({"target_id": newest["_id"], "action": "account.registered"})
+    nobody = dict.fromkeys(
+        ("account_id", "role", "api_key_id", "session_id", "request_id", "address", "route", "before")
+    )
+    told = {**nobody, "outcome": "success", "after": {"role": "system_admin"}}
+    assert told.items() <= row.items(), "who runs the server is not asked who they are"
+
     taken = house.create_admin("SECOND@system.local")
     assert (taken.returncode, taken.stderr) == (2, "Error: User with this email already exists.\n")
     assert len(house.system_admins()) == 2
