@@ -2,6 +2,9 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
+
+import pymongo
 
 from core.database import Database
 from repositories.indexes import create_indexes
@@ -17,3 +20,13 @@ async def own_database(mongo_uri: str, name: str) -> AsyncIterator[Database]:
     finally:
         await database.drop()
         database.close()
+
+
+def end_abandoned(mongo: pymongo.MongoClient[dict[str, Any]]) -> None:
+    """Abort the transactions that killed processes have left open: whoever writes the same documents, or drops their
+    database, would wait for MongoDB to do it, ten seconds."""
+    open_and_idle = {"transaction": {"$exists": True}, "active": False}
+    found = mongo.admin.aggregate([{"$currentOp": {"allUsers": True, "idleSessions": True}}, {"$match": open_and_idle}])
+    sessions = [{"id": one["lsid"]["id"]} for one in found]
+    if sessions:  # none would mean all
+        mongo.admin.command("killSessions", sessions)
