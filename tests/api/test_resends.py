@@ -516,6 +516,7 @@ def until(look: Callable[[], Any], timeout_s: float = 60) -> Any:
     return found
 
 
+@pytest.mark.long
 def test_a_job_waits_while_much_of_it_waits_and_stops_when_it_is_told_to(
     psp: Psp, account: Account, receiver: Receiver, database: pymongo.database.Database[Row]
 ) -> None:

@@ -92,6 +92,7 @@ def shown(psp: Psp, account: Account) -> dict[str, set[str]]:
     }
 
 
+@pytest.mark.long
 def test_what_is_older_goes_but_for_what_is_still_to_be_done(
     brisk: tuple[Server, pymongo.database.Database[Row]],
 ) -> None:
