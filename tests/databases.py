@@ -7,7 +7,7 @@ from typing import Any
 import pymongo
 
 from core.database import Database
-from repositories.indexes import create_indexes
+from repositories.indexes import INDEXES, create_indexes
 
 
 @asynccontextmanager
@@ -20,6 +20,13 @@ async def own_database(mongo_uri: str, name: str) -> AsyncIterator[Database]:
     finally:
         await database.drop()
         database.close()
+
+
+async def emptied(database: Database) -> Database:
+    """It without a row: to make its indexes anew for each test takes half a second."""
+    for name in INDEXES:
+        await database[name].delete_many({})
+    return database
 
 
 def end_abandoned(mongo: pymongo.MongoClient[dict[str, Any]]) -> None:
