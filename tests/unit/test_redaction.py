@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from core import ids, json_codec
@@ -118,7 +118,7 @@ ESCAPED: list[Callable[[str], str]] = [
 
 def drawn(*strategies: Any) -> Callable[[Callable[..., None]], Any]:
     """Prove it of what hypothesis draws."""
-    few = settings(max_examples=scaled(25, 100))
+    few = settings(max_examples=scaled(25, 100), deadline=None, suppress_health_check=[HealthCheck.too_slow])
     return lambda test: pytest.mark.scaled(few(given(*strategies)(test)))
 
 
