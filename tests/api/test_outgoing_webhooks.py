@@ -16,6 +16,7 @@ from standardwebhooks import Webhook
 from tests.conftest import Server
 from tests.factories import Psp
 from tests.receiver import Received, Receiver
+from tests.waiting import until
 
 Database = pymongo.database.Database[dict[str, Any]]
 
@@ -185,11 +186,3 @@ def in_state(database: Database, payment_id: str, state: str, count: int) -> lis
 
 def delivered(database: Database, payment_id: str, count: int) -> list[dict[str, Any]] | None:
     return in_state(database, payment_id, "delivered", count)
-
-
-def until(look: Callable[[], Any], timeout_s: float = 40) -> Any:
-    deadline = time.monotonic() + timeout_s
-    while not (found := look()):
-        assert time.monotonic() < deadline, "it never came to that"
-        time.sleep(0.05)
-    return found
