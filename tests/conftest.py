@@ -145,6 +145,15 @@ def server(mongo_uri: str, data_dir: Path, tmp_path_factory: pytest.TempPathFact
         yield server
 
 
+@pytest.fixture(scope="session")
+def patient_server(server: Server, data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Serves the shared database, with magic amounts, and what is charged here stays pending."""
+    log = tmp_path_factory.mktemp("patient") / "server.log"
+    settings = {"PROCESSING_DELAY_SECONDS": "3600", "WORKER": "off", "MAGIC_AMOUNTS": "on"}
+    with serving(log, DATA_DIR=str(data_dir), MONGODB_DB="tests", **settings) as patient:
+        yield patient
+
+
 @pytest.fixture
 def psp(server: Server) -> Iterator[Psp]:
     """The shared server, as a client sees it."""

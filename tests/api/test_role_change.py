@@ -184,7 +184,7 @@ def test_an_operator_makes_another_system_admin(house: House) -> None:
 @pytest.mark.scaled
 def test_of_two_system_admins_that_remove_each_other_at_once_one_always_remains(house: House, ruler: Account) -> None:
     moves = [(house.delete, house.delete), (house.demote, house.demote), (house.delete, house.demote)]
-    for first_move, second_move in moves * scaled(3, 12):
+    for first_move, second_move in moves * scaled(3, 17):
         rival = house.psp.register("user")
         house.promote(rival)
 

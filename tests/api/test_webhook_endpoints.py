@@ -3,7 +3,6 @@
 import json
 import os
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -19,6 +18,7 @@ from services.webhook_endpoints import MAX_ENDPOINTS
 from tests.conftest import Server
 from tests.factories import API, Account, Psp
 from tests.receiver import Received, Receiver
+from tests.waiting import until
 
 Row = dict[str, Any]
 Database = pymongo.database.Database[Row]
@@ -55,14 +55,6 @@ def ask_for_a_test(psp: Psp, account: Account, endpoint: Row) -> Row:
 
 def types(requests: list[Received]) -> list[str]:
     return sorted(json.loads(one.body)["type"] for one in requests)
-
-
-def until(look: Callable[[], Any]) -> Any:
-    deadline = time.monotonic() + 30
-    while not (found := look()):
-        assert time.monotonic() < deadline, "it never came to that"
-        time.sleep(0.02)
-    return found
 
 
 def fits(secret: str, request: Received) -> bool:

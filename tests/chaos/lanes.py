@@ -26,6 +26,7 @@ from services.psp import Psp, open_psp
 from tests.books import Books, Documents
 from tests.chaos.crashing_worker import STOPPED, CrashPoint, start_worker
 from tests.conftest import QUICK
+from tests.databases import end_abandoned
 from tests.factories import PASSWORD
 from tests.receiver import Received, Receiver
 
@@ -204,6 +205,7 @@ async def lane(
             async with open_psp(Settings(_env_file=None, **fields), is_worker=False) as psp:
                 yield Lane(psp, mongo[name], receiver, settings, directory)
     finally:
+        end_abandoned(mongo)
         mongo.drop_database(name)
 
 

@@ -32,6 +32,7 @@ from services.caller import Caller
 from tests.chaos.crashing_worker import STOPPED, CrashPoint, start_worker
 from tests.chaos.lanes import PATIENCE_S, SECRETS, lane
 from tests.conftest import ADMIN_EMAIL, ADMIN_PASSWORD, Server
+from tests.databases import end_abandoned
 from tests.factories import Psp
 from tests.scale import scaled
 
@@ -479,6 +480,7 @@ async def test_a_worker_that_stops_dead_at_any_step_leaves_a_chain_that_is_whole
                 while worker.exitcode is None:
                     await asyncio.sleep(0.02)
             assert worker.exitcode == STOPPED
+            end_abandoned(mongo)
             left = await one.psp.audit_chain.verify()
             assert (left.problem, left.linked + left.unlinked) == (None, written), point
 

@@ -63,6 +63,7 @@ def test_a_charge_that_waits_is_answered_with_what_it_has_reached_although_the_d
 
         assert waiting.result().status_code == 201, waiting.result().text
         assert waiting.result().json()["status"] == "pending"
+        server.kill()  # to stop in order it would wait for the database
 
 
 def test_a_charge_that_waits_asks_a_database_in_trouble_no_more_often_than_a_healthy_one(
