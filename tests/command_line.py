@@ -11,8 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.conftest import ROOT, Server, clean_environment
+from tests.conftest import Server
 from tests.factories import Account
+from tests.processes import ROOT, clean_environment
 
 
 def environment(server: Server | None, account: Account | None, **settings: str) -> dict[str, str]:

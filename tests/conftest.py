@@ -1,9 +1,6 @@
 """What every test has: a real MongoDB, a real server on a real socket, a receiver for webhooks."""
 
-import os
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -17,11 +14,11 @@ import pytest
 from core import embedded_mongo
 from tests.factories import Psp
 from tests.leaks import leaks
+from tests.processes import STOP_S, Process, running
 from tests.receiver import Receiver
 from tests.scale import SEED
 from tests.wire import Wire, wire_to
 
-ROOT = Path(__file__).parent.parent
 READY_S = 60
 ADMIN_EMAIL, ADMIN_PASSWORD = "root@system.local", "the-first-admins-password"
 
@@ -37,7 +34,7 @@ QUICK = {
 class Server:
     """A process that serves the API."""
 
-    def __init__(self, process: subprocess.Popen[bytes], url: str, log: Path):
+    def __init__(self, process: Process, url: str, log: Path):
         self.process = process
         self.url = url
         self.log = log
@@ -59,49 +56,13 @@ class Server:
 
     def stop(self) -> None:
         self.process.terminate()
-        try:
-            self.process.wait(20)
-        except subprocess.TimeoutExpired:
-            self.kill()
-            raise
+        self.process.wait(STOP_S)
 
 
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-def clean_environment(**settings: str) -> dict[str, str]:
-    """This environment without any setting of the product, so that a developer's `.env` changes no test."""
-    ours = {"ENVIRONMENT", "WORKER", "HOST", "PORT", "DATA_DIR"}
-    prefixes = ("MONGODB_", "JWT_", "ENCRYPTION_", "SYSTEM_ADMIN_", "WEBHOOK_", "PROCESSING_", "PASSWORD_", "ACCESS_")
-    prefixes += ("BANK_", "MAGIC_", "RETENTION_", "TRUSTED_", "CORS_", "RATE_", "LOGIN_")
-    kept = {name: value for name, value in os.environ.items() if name not in ours and not name.startswith(prefixes)}
-    return {**kept, "PYTHONUNBUFFERED": "1", **settings}
-
-
-@contextmanager
-def running(command: list[str], log: Path, **settings: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A process of the product, stopped at the end."""
-    with log.open("ab") as output:
-        process = subprocess.Popen(
-            [sys.executable, str(ROOT / command[0]), *command[1:]],
-            cwd=log.parent,  # where no `.env` is
-            env=clean_environment(**settings),
-            stdout=output,
-            stderr=output,
-        )
-    try:
-        yield process
-    finally:
-        if process.poll() is None:
-            process.terminate()
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
 
 
 @contextmanager

@@ -9,8 +9,9 @@ import httpx
 import pytest
 
 from core.common_passwords import is_common
-from tests.conftest import ROOT, Server, clean_environment
+from tests.conftest import Server
 from tests.factories import API, Psp
+from tests.processes import ROOT, clean_environment
 
 ENCRYPTION_KEY = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
 PRODUCTION = {
