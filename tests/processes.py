@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import TextIO
 
 ROOT = Path(__file__).parent.parent
 STOP_S = 20
@@ -91,6 +92,12 @@ def start(
     output = Connection(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND), readable=False)
     with output:
         return Process(command, environment, log.parent, (output, output), prepare)
+
+
+def pipe() -> tuple[TextIO, Connection]:
+    """What is printed into the second can be read from the first."""
+    reader, writer = os.pipe()
+    return os.fdopen(reader, encoding="utf-8"), Connection(writer, readable=False)
 
 
 @contextmanager
