@@ -20,6 +20,7 @@ from tests.scale import SEED
 from tests.wire import Wire, wire_to
 
 READY_S = 60
+ALL_LONG = "pytestmark = pytest.mark.long"
 ADMIN_EMAIL, ADMIN_PASSWORD = "root@system.local", "the-first-admins-password"
 
 QUICK = {
@@ -149,6 +150,12 @@ def wire(mongo_uri: str) -> Iterator[Wire]:
     """A way to the shared MongoDB that can be cut; the server that takes it is given `wire.uri`."""
     with wire_to(mongo_uri) as wire:
         yield wire
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave a module out that says itself that every test in it is long: to import it takes seconds."""
+    without_long = config.option.markexpr == "not long" and collection_path.suffix == ".py"
+    return (without_long and f"\n{ALL_LONG}\n" in collection_path.read_text()) or None
 
 
 def pytest_report_header() -> str:
