@@ -1,9 +1,11 @@
 """What every test has: a real MongoDB, a real server on a real socket, a receiver for webhooks."""
 
+import itertools
+import os
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from tests.wire import Wire, wire_to
 
 READY_S = 60
 ALL_LONG = "pytestmark = pytest.mark.long"
+_numbers = itertools.count(os.getpid())
 ADMIN_EMAIL, ADMIN_PASSWORD = "root@system.local", "the-first-admins-password"
 
 QUICK = {
@@ -61,9 +64,15 @@ class Server:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port that nobody has: below those that clients are given, above those of the embedded MongoDB. Each worker of
+    pytest has some of its own, and begins anywhere among them, since there may be other runs on this machine."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    for number in _numbers:
+        port = 30_000 + 500 * (worker % 5) + number % 500
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("ports never end")
 
 
 @contextmanager
