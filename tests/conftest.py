@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import hypothesis
 import pymongo
 import pytest
 
@@ -23,6 +24,8 @@ from tests.wire import Wire, wire_to
 
 READY_S = 60
 ALL_LONG = "pytestmark = pytest.mark.long"
+hypothesis.settings.register_profile("tests", deadline=None, database=None, derandomize=False)
+hypothesis.settings.load_profile("tests")
 _numbers = itertools.count(os.getpid())
 ADMIN_EMAIL, ADMIN_PASSWORD = "root@system.local", "the-first-admins-password"
 
@@ -159,6 +162,12 @@ def wire(mongo_uri: str) -> Iterator[Wire]:
     """A way to the shared MongoDB that can be cut; the server that takes it is given `wire.uri`."""
     with wire_to(mongo_uri) as wire:
         yield wire
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Let Hypothesis draw from PROOF_SEED alone. (It keeps no example, and how long one takes says nothing.)"""
+    config.option.hypothesis_seed = str(SEED)
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
