@@ -176,6 +176,11 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return (without_long and f"\n{ALL_LONG}\n" in collection_path.read_text()) or None
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest files, as those with most to do mostly are: at the end no worker is to have one alone."""
+    items.sort(key=lambda item: -item.path.stat().st_size)
+
+
 def pytest_report_header() -> str:
     return f"PROOF_SEED={SEED}"
 
