@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from core.common_passwords import is_common
-from tests.conftest import ROOT, clean_environment
 from tests.factories import Psp
+from tests.processes import ROOT, clean_environment
 
 ENCRYPTION_KEY = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
 PRODUCTION = {

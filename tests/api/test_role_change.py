@@ -13,8 +13,9 @@ import pytest
 from pymongo import MongoClient
 from pymongo.database import Database
 
-from tests.conftest import ADMIN_EMAIL, ADMIN_PASSWORD, QUICK, ROOT, Server, clean_environment, serving
+from tests.conftest import ADMIN_EMAIL, ADMIN_PASSWORD, QUICK, Server, serving
 from tests.factories import API, Account, Psp
+from tests.processes import ROOT, clean_environment
 from tests.scale import scaled
 
 

@@ -120,15 +120,15 @@ class Lane:
         worker = start_worker(self.settings, log, point)
         try:
             async with asyncio.timeout(PATIENCE_S):
-                while worker.exitcode is None and (point is not None or not runs(log) or self.work_left()):
+                while worker.poll() is None and (point is not None or not runs(log) or self.work_left()):
                     await asyncio.sleep(0.02)
         except TimeoutError:
             pytest.fail(f"{point or self.work_left()} is waited for in vain:\n{log.read_text()}")
         finally:
             worker.terminate()
-            while worker.exitcode is None:
+            while worker.poll() is None:
                 await asyncio.sleep(0.02)
-        assert worker.exitcode == (0 if point is None else STOPPED), log.read_text()
+        assert worker.returncode == (0 if point is None else STOPPED), log.read_text()
 
     def work_left(self) -> Any:
         payments, soon = self.database["payments"], datetime.now(UTC) + SOON

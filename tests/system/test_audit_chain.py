@@ -477,9 +477,9 @@ async def test_a_worker_that_stops_dead_at_any_step_leaves_a_chain_that_is_whole
             written += 30
             worker = start_worker(one.settings, tmp_path / f"{number}.log", point)
             async with asyncio.timeout(PATIENCE_S):
-                while worker.exitcode is None:
+                while worker.poll() is None:
                     await asyncio.sleep(0.02)
-            assert worker.exitcode == STOPPED
+            assert worker.returncode == STOPPED
             end_abandoned(mongo)
             left = await one.psp.audit_chain.verify()
             assert (left.problem, left.linked + left.unlinked) == (None, written), point

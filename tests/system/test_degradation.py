@@ -13,8 +13,9 @@ import httpx
 import pymongo
 import pytest
 
-from tests.conftest import Server, running, serving
+from tests.conftest import Server, serving
 from tests.factories import Psp
+from tests.processes import running
 from tests.receiver import Receiver
 from tests.wire import Wire
 

@@ -9,7 +9,7 @@ import pytest
 
 from core.database import Database
 from repositories.indexes import INDEXES, create_indexes
-from tests.conftest import running
+from tests.processes import running
 
 DATABASE = "indexes"
 

@@ -28,9 +28,10 @@ from repositories.webhook_endpoints import WebhookEndpointRepository
 from services.event_targets import Target, new_delivery
 from services.resend_jobs import ResendJobs
 from services.signals import Signals
-from tests.conftest import ADMIN_EMAIL, ADMIN_PASSWORD, Server, running
+from tests.conftest import ADMIN_EMAIL, ADMIN_PASSWORD, Server
 from tests.databases import emptied, own_database
 from tests.factories import Psp
+from tests.processes import running
 from tests.receiver import Receiver
 
 Row = dict[str, Any]
