@@ -60,6 +60,7 @@ def test_a_charge_that_waits_is_answered_with_what_it_has_reached_although_the_d
         waiting = pool.submit(psp.charge, account, {"Prefer": "wait=3"})
         while mongo[settings["MONGODB_DB"]]["payments"].find_one() is None:
             time.sleep(0.01)
+        time.sleep(0.5)  # until the server knows of it as well
         wire.cut()
 
         assert waiting.result().status_code == 201, waiting.result().text
