@@ -131,6 +131,8 @@ def _become(
     os.environ.update(environment)
     time.tzset()
     os.chdir(directory)
+    # As in a terminal: a job in the background of a shell ignores it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with Path(os.devnull).open("rb") as nothing, output[0], output[1]:
         for number, file in enumerate((nothing, *output)):
             os.dup2(file.fileno(), number)

@@ -454,7 +454,9 @@ def test_what_waits_for_an_endpoint_that_ends_becomes_dead_letters(
         psp.delete(f"/webhook-endpoints/{made['id']}", headers=account.key)
 
     rows = list(database["deliveries"].find({"target": made["id"]}))
-    assert [(row["state"], row["dead_reason"]) for row in rows] == [("dead", f"endpoint_{ending}")] * 3
+    assert [row["state"] for row in rows] == ["dead"] * 3
+    # The worker may have looked at one at just that moment, and said so.
+    assert {row["dead_reason"] for row in rows} <= {f"endpoint_{ending}", "endpoint_gone"}
     assert database["deliveries"].count_documents({"target": other["id"], "state": "pending"}) == 3
 
 
