@@ -3,6 +3,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Without bytecode each worker of the tests would compile all modules anew, and rewrite their asserts.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: run test prove chaos lint bench audit check clean
 

@@ -16,6 +16,7 @@ _TOLD = {
     Break.REMOVED: "was removed",
     Break.INSERTED: "was inserted by another hand",
     Break.REORDERED: "was moved from another place",
+    Break.FORGED: "was inserted by another hand, or changed before it was linked",
     Break.HEAD_CHANGED: "The chain's head was changed, removed, or put back to an older one",
     Break.KEPT_HEAD_MISSING: "is not what was kept: the end of the log was cut off or made anew",
 }

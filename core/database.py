@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 # that is away would make all others queue past their own time limit. (Read by Motor when it is imported.)
 os.environ.setdefault("MOTOR_MAX_WORKERS", "64")
 
-from bson.codec_options import CodecOptions
+from bson.codec_options import CodecOptions, DatetimeConversion
 from motor.motor_asyncio import (
     AsyncIOMotorClient,
     AsyncIOMotorClientSession,
@@ -117,6 +117,16 @@ class Database:
     @property
     def name(self) -> str:
         return str(self._database.name)
+
+    def whatever_it_holds(self, collection: str) -> Collection:
+        """The collection, to be read where others may have written what no product writes: times out of range come as
+        numbers, and bytes that are no UTF-8 as surrogates."""
+        options = CodecOptions[Document](
+            tz_aware=True,
+            datetime_conversion=DatetimeConversion.DATETIME_AUTO,
+            unicode_decode_error_handler="surrogateescape",
+        )
+        return self._database.get_collection(collection, codec_options=options)
 
     def unacknowledged(self, collection: str) -> Collection:
         """The collection, for writes whose outcome nobody waits for."""

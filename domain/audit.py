@@ -15,13 +15,13 @@ class Action(StrEnum):
     LOGGED_OUT = "session.logout"
     SESSION_ENDED = "session.ended"
     ALL_SESSIONS_ENDED = "session.all_ended"
-    REFRESH_TOKEN_REUSED = "session.refresh_token_reused"  # noqa: S105 - a name, not a secret
+    REFRESH_TOKEN_REUSED = "session.refresh_token_reused"  # noqa: S105 - a name
     ACCOUNT_REGISTERED = "account.registered"
     ACCOUNT_READ = "account.read"
     ACCOUNTS_LISTED = "account.listed"
     ROLE_CHANGED = "account.role_changed"
-    PASSWORD_CHANGED = "account.password_changed"  # noqa: S105
-    ACCOUNT_SECRET_ROTATED = "account.webhook_secret_rotated"  # noqa: S105
+    PASSWORD_CHANGED = "account.password_changed"  # noqa: S105 - a name
+    ACCOUNT_SECRET_ROTATED = "account.webhook_secret_rotated"  # noqa: S105 - a name
     ACCOUNT_DELETED = "account.deleted"
     API_KEY_MADE = "api_key.made"
     API_KEY_ROTATED = "api_key.rotated"
@@ -31,8 +31,8 @@ class Action(StrEnum):
     ENDPOINT_MADE = "webhook_endpoint.made"
     ENDPOINT_CHANGED = "webhook_endpoint.changed"
     ENDPOINT_DELETED = "webhook_endpoint.deleted"
-    ENDPOINT_SECRET_READ = "webhook_secret.read"  # noqa: S105
-    ENDPOINT_SECRET_ROTATED = "webhook_secret.rotated"  # noqa: S105
+    ENDPOINT_SECRET_READ = "webhook_secret.read"  # noqa: S105 - a name
+    ENDPOINT_SECRET_ROTATED = "webhook_secret.rotated"  # noqa: S105 - a name
     PAYMENTS_LISTED = "payment.listed"
     PAYMENT_DELETED = "payment.deleted"
     AUDIT_READ = "audit.read"

@@ -5,6 +5,7 @@ from datetime import datetime
 
 from core.database import Database, Document, Session
 from domain.audit import Action, AuditOutcome, AuditRow
+from domain.audit_chain import canonical, row_seal
 from domain.roles import Role
 from repositories.pages import Page, Sort, read_page
 
@@ -24,14 +25,17 @@ class AuditFilter:
 
 
 class AuditRepository:
-    def __init__(self, database: Database):
+    def __init__(self, database: Database, hash_key: bytes):
         self._rows = database["audit"]
+        self._hash_key = hash_key
 
     async def insert(self, row: AuditRow, session: Session | None = None) -> None:
         fields = asdict(row)
         del fields["sequence"], fields["hash"]
-        # `linked` is for the job that links the rows: partial indexes can ask for a value, not for a missing field.
-        await self._rows.insert_one({"_id": fields.pop("id"), **fields, "linked": False}, session=session)
+        document = {"_id": fields.pop("id"), **fields}
+        # For the job that links the rows. (`linked`: partial indexes can ask for a value, not for a missing field.)
+        waiting = {"linked": False, "seal": row_seal(self._hash_key, canonical(document))}
+        await self._rows.insert_one({**document, **waiting}, session=session)
 
     async def page(self, wanted: AuditFilter, *, limit: int, cursor: str | None) -> Page[AuditRow]:
         """Newest first. Raises CursorInvalid."""

@@ -1,6 +1,6 @@
 """The chain of the audit log as it is stored: the rows' links, and one head that only its leaseholder moves."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -19,6 +19,8 @@ from repositories import leases
 
 _ID = "chain"
 _UNLINKED: Document = {"linked": False}
+_REFUSED = {"$set": {"linked": "refused"}}
+"""Out of the way of those that wait."""
 _OLDEST_FIRST = [("at", ASCENDING), ("_id", ASCENDING)]
 
 
@@ -34,7 +36,7 @@ class SealedHead:
 
 class AuditChainRepository:
     def __init__(self, database: Database):
-        self._rows = database["audit"]
+        self._rows = database.whatever_it_holds("audit")
         self._heads = database["audit_head"]
 
     async def has_unlinked(self) -> bool:
@@ -55,12 +57,14 @@ class AuditChainRepository:
     async def unlinked(self, limit: int, session: Session) -> list[ChainRow]:
         """The oldest rows that have no place in the chain yet."""
         rows = self._rows.find(_UNLINKED, session=session, hint="unlinked").sort(_OLDEST_FIRST).limit(limit)
-        return [ChainRow(row["_id"], canonical(row)) for row in await rows.to_list(limit)]
+        return [_waiting(row) for row in await rows.to_list(limit)]
 
-    async def link(self, token: str, rows: Sequence[ChainRow], head: SealedHead, session: Session) -> None:
+    async def link(
+        self, token: str, rows: Sequence[ChainRow], refused: Sequence[ChainRow], head: SealedHead, session: Session
+    ) -> None:
         """Give these rows their places, move the head behind them and end the lease: all of it, or nothing.
 
-        Raises PlaceTaken.
+        The refused wait no longer, and are left where they are. Raises PlaceTaken.
         """
         links = [
             UpdateOne(
@@ -71,11 +75,12 @@ class AuditChainRepository:
                         "sequence": row.sequence,
                         "previous_hash": row.previous_hash,
                         "hash": row.hash,
-                    }
+                    },
+                    "$unset": {"seal": ""},
                 },
             )
             for row in rows
-        ]
+        ] + [UpdateOne({"_id": row.id, **_UNLINKED}, _REFUSED) for row in refused]
         if links:
             try:
                 await self._rows.bulk_write(links, session=session)
@@ -100,13 +105,20 @@ class AuditChainRepository:
         """Whether a row anywhere was linked to this hash. Reads the whole log: for when it is known to be broken."""
         return await self._rows.find_one({"previous_hash": previous_hash}, {"_id": 1}) is not None
 
-    async def stray(self) -> str | None:
-        """A row that neither has a place in the chain nor waits for one. Reads the whole log."""
-        row = await self._rows.find_one({"linked": {"$ne": False}, "sequence": {"$not": {"$gte": 1}}}, {"_id": 1})
-        return None if row is None else str(row["_id"])
+    async def without_place(self) -> AsyncIterator[ChainRow]:
+        """What is not in the chain; with a seal only where it waits to be. Reads the whole log."""
+        async for row in self._rows.find({"sequence": {"$not": {"$gte": 1}}}):
+            yield _waiting(row)
 
     async def count_unlinked(self) -> int:
         return await self._rows.count_documents(_UNLINKED, hint="unlinked")
+
+
+def _waiting(row: Document) -> ChainRow:
+    seal = row.pop("seal", None)
+    return ChainRow(
+        row["_id"], canonical(row), seal=seal if row.get("linked") is False and isinstance(seal, str) else None
+    )
 
 
 def _chain_row(row: Document) -> ChainRow:

@@ -107,6 +107,18 @@ _CHALLENGE = {
     "required": True,
     "schema": {"type": "string", "const": "Bearer"},
 }
+_RATE_LIMIT = {
+    "RateLimit-Policy": {
+        "description": "The limit that this request counts against, where limits are on: requests, and seconds",
+        "schema": {"type": "string"},
+        "example": '"writes";q=300;w=60',
+    },
+    "RateLimit": {
+        "description": "How many requests are left, and for how many seconds",
+        "schema": {"type": "string"},
+        "example": '"writes";r=299;t=42',
+    },
+}
 _HEADERS_OF_STATUS = {
     "401": {"WWW-Authenticate": _CHALLENGE},
     "429": {"Retry-After": _RETRY_AFTER},
@@ -266,6 +278,9 @@ def _describe_headers(operation: dict[str, Any], route: PspRoute) -> None:
     for status, response in responses.items():
         own = response.get("headers", {})
         response["headers"] = {**own, **_HEADERS_OF_STATUS.get(status, {}), "X-Request-ID": _REQUEST_ID}
+    if policy_of(route.only_method, route.path) is not None:
+        for status in (_success(route), str(RateLimited.status)):
+            responses[status]["headers"].update(_RATE_LIMIT)
     if route.shows_a_secret:
         responses[_success(route)]["headers"]["Cache-Control"] = _NO_STORE
     if IDEMPOTENCY_KEY_HEADER in operation.get("parameters", ()):

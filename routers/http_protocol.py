@@ -2,7 +2,8 @@
 
 from http import HTTPStatus
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn._types import ASGI3Application
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from core import ids
 from core.errors import HeadersTooLarge, HttpMalformed, PspError, UrlTooLong
@@ -19,10 +20,13 @@ _SECURITY = SecurityHeaders(production=False)
 
 class LimitedHttp(HttpToolsProtocol):
     """414 for a URL that is too long, 431 for too many or too large headers, 400 for what is no HTTP, all in the form
-    of all errors, and then the connection ends."""
+    of all errors, and then the connection ends. It ends without where requests before it on the same connection still
+    wait: these are answered."""
 
     _refusal: type[PspError] = HttpMalformed
     _refused = False
+    _running: RequestResponseCycle | None = None
+    """The request that was begun last. (`cycle` is the newest: several may have been sent at once.)"""
     _fed_in_vain = 0
     """Bytes since a request began or brought something of its body: those of its headers, or of trailers."""
 
@@ -59,11 +63,40 @@ class LimitedHttp(HttpToolsProtocol):
         self._refusal = error
         raise ValueError(error.message)
 
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
+
     def send_400_response(self, msg: str) -> None:
+        """Answer what is no HTTP, where no request that came whole still waits for its own answer.
+
+        Otherwise the answer to the last of these says that the connection ends with it.
+        """
         self._refused = True
-        if self.cycle is not None:
-            self.cycle.disconnected = True  # the answer to an earlier request would come after this one
-            self.cycle.message_event.set()
+        last: RequestResponseCycle | None = self.cycle
+        if last is not None and last.more_body and not last.response_complete:
+            last = self._break_off(last)
+        if last is None or last.response_complete:
+            self._answer_refusal()
+        else:
+            last.keep_alive = False
+
+    def _break_off(self, cycle: RequestResponseCycle) -> RequestResponseCycle | None:
+        """Let the newest request go, whose body never ends: nothing is written for it any more. The one before it, if
+        that waits for its answer."""
+        if self.pipeline:
+            self.pipeline.popleft()  # it has not begun
+            return self.pipeline[0][0] if self.pipeline else self._running
+        cycle.disconnected = True
+        cycle.waiting_for_100_continue = False
+        cycle.message_event.set()
+        if cycle.response_started:
+            self.transport.close()  # its answer has no end, so no other can follow it
+        return None
+
+    def _answer_refusal(self) -> None:
+        if self.transport.is_closing():
+            return
         request_id = ids.fresh("req")
         count_unreadable(self._refusal.status)
         answer = problem(request_id, self._refusal.status, self._refusal.code, self._refusal.message)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from core.database import Database, Session
-from domain.audit_chain import GENESIS, ChainRow, Head, fits, follow, seal
+from domain.audit_chain import GENESIS, ChainRow, Head, fits, follow, is_sealed, seal
 from repositories.audit_chain import AuditChainRepository, PlaceTaken, SealedHead
 
 BATCH = 200
@@ -15,6 +15,7 @@ LEASE_S = 15
 """Many times what a batch takes; a killed worker's chain waits this long."""
 _PAGE = 1000
 _LOG = logging.getLogger(__name__)
+_WRITTEN_BY_ANOTHER_HAND = "another hand has written them. See: python cli.py audit verify"
 
 
 class Break(StrEnum):
@@ -24,6 +25,8 @@ class Break(StrEnum):
     REMOVED = "removed"
     INSERTED = "inserted"
     REORDERED = "reordered"
+    FORGED = "forged"
+    """A row without a place in the chain was inserted or changed by another hand: its seal does not fit."""
     HEAD_CHANGED = "head_changed"
     """The head is missing, was written by another hand, or was put back to an older one."""
     KEPT_HEAD_MISSING = "kept_head_missing"
@@ -44,7 +47,7 @@ class Verification:
     linked: int
     """How many rows fit, from the first on."""
     unlinked: int
-    """How many of the newest have no place yet: changes of these cannot be noticed."""
+    """How many of the newest have no place yet: it cannot be noticed where one of these is removed."""
     head: Head
     """The last that fits. Kept elsewhere it shows, later on, whether the end was cut off."""
     problem: Problem | None
@@ -57,9 +60,10 @@ class AuditChain:
         self._key = hash_key
 
     async def link_batch(self) -> int:
-        """Link the oldest rows that are not, in the order of their times and ids; how many. 0 where there are none, or
-        another process is at it.
+        """Link the oldest rows that wait, in the order of their times and ids; how many wait no longer. 0 where there
+        are none, or another process is at it.
 
+        A row whose seal does not fit was written by another hand: it gets no place, and keeps no other from theirs.
         Rows and head are one transaction of whoever holds the lease. So whoever dies leaves a whole chain, and who
         wakes up late changes nothing.
         """
@@ -92,9 +96,7 @@ class AuditChain:
         problem = self._problem_at_end(walked, head)
         if problem is None and kept is not None and kept.sequence > walked.sequence:
             problem = Problem(Break.KEPT_HEAD_MISSING, kept.sequence)
-        if problem is None and (stray := await self._chain.stray()):
-            problem = Problem(Break.INSERTED, None, stray)
-        return await self._verification(walked, problem)
+        return await self._verification(walked, problem or await self._forged())
 
     async def _link(self, token: str, session: Session) -> int:
         before = await self._chain.leased_head(token, session)
@@ -104,13 +106,19 @@ class AuditChain:
             # Whoever goes on from a head that was changed would make a whole chain of a broken one.
             _LOG.error("the audit log is not linked on: its head was changed. See: python cli.py audit verify")
             return 0
-        head, linked = before.head, []
-        for row in await self._chain.unlinked(BATCH, session):
+        waiting = await self._chain.unlinked(BATCH, session)
+        head, linked, refused = before.head, list[ChainRow](), list[ChainRow]()
+        for row in waiting:
+            if not is_sealed(self._key, row):
+                refused.append(row)
+                continue
             after = follow(self._key, head, row.content)
             linked.append(ChainRow(row.id, row.content, after.sequence, head.hash, after.hash))
             head = after
-        await self._chain.link(token, linked, self._sealed(head), session)
-        return len(linked)
+        await self._chain.link(token, linked, refused, self._sealed(head), session)
+        if refused:
+            _LOG.error("%d rows of the audit log are not linked: %s", len(refused), _WRITTEN_BY_ANOTHER_HAND)
+        return len(waiting)
 
     async def _rows_after(self, walked: Head) -> AsyncIterator[ChainRow]:
         sequence: float = walked.sequence
@@ -148,6 +156,12 @@ class AuditChain:
         if not self._is_ours(head) or head.head.sequence < walked.sequence:
             return Problem(Break.HEAD_CHANGED)
         return Problem(Break.REMOVED, walked.sequence + 1) if head.head != walked else None
+
+    async def _forged(self) -> Problem | None:
+        async for row in self._chain.without_place():
+            if not is_sealed(self._key, row):
+                return Problem(Break.FORGED, None, str(row.id))
+        return None
 
     async def _verification(self, walked: Head, problem: Problem | None) -> Verification:
         return Verification(walked.sequence, await self._chain.count_unlinked(), walked, problem)

@@ -149,7 +149,7 @@ async def _put_together(stack: AsyncExitStack, settings: Settings, *, is_worker:
     signer = TokenSigner(settings.secrets.jwt_keys, timedelta(minutes=settings.access_token_minutes))
     bank = CountedBank(await stack.enter_async_context(open_bank(settings, database, hash_key)))
     throttle = LoginThrottle(LoginAttemptRepository(database), hash_key, on=settings.login_throttle)
-    account_secrets, audit = AccountSecrets(sealer), Audit(AuditRepository(database))
+    account_secrets, audit = AccountSecrets(sealer), Audit(AuditRepository(database, hash_key))
     key_uses = KeyUses(account_rows)
     stack.push_async_callback(key_uses.close)
     request_log = RequestLog(RequestLogRepository(database))

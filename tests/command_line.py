@@ -9,10 +9,11 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
-from tests.conftest import ROOT, Server, clean_environment
+from tests.conftest import Server
 from tests.factories import Account
+from tests.processes import ROOT, Process, clean_environment, pipe
 
 
 def environment(server: Server | None, account: Account | None, **settings: str) -> dict[str, str]:
@@ -41,8 +42,10 @@ def command(*arguments: str, cwd: Path, **environment: str) -> subprocess.Comple
 class Running:
     """A command that goes on until it is stopped."""
 
-    def __init__(self, process: subprocess.Popen[str]):
+    def __init__(self, process: Process, output: TextIO, complaints: TextIO):
         self.process = process
+        self._output = output
+        self._errors = complaints
         self.complaints = ""
         self._lines: queue.Queue[str] = queue.Queue()
         self._threads = [threading.Thread(target=read, daemon=True) for read in (self._read, self._read_complaints)]
@@ -64,48 +67,37 @@ class Running:
     def objects(self, count: int) -> list[dict[str, Any]]:
         return [self.object() for _ in range(count)]
 
-    def nothing_more(self, timeout_s: float = 1.5) -> bool:
-        """Whether it prints nothing for longer than it takes to look again."""
-        try:
-            self._lines.get(timeout=timeout_s)
-        except queue.Empty:
-            return True
-        return False
-
     def interrupt(self) -> int:
         """Ctrl-C; the exit code."""
         self.process.send_signal(signal.SIGINT)
         code = self.process.wait(20)
-        for thread in self._threads:
-            thread.join(20)
+        self.join()
         return code
 
+    def join(self) -> None:
+        """Read all that it has printed, once it has ended."""
+        for thread in self._threads:
+            thread.join(20)
+
     def _read(self) -> None:
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
+        for line in self._output:
             self._lines.put(line.rstrip("\n"))
 
     def _read_complaints(self) -> None:
-        assert self.process.stderr is not None
-        for line in self.process.stderr:
+        for line in self._errors:
             self.complaints += line
 
 
 @contextmanager
 def following(*arguments: str, cwd: Path, **environment: str) -> Iterator[Running]:
-    process = subprocess.Popen(
-        [sys.executable, str(ROOT / "cli.py"), *arguments],
-        cwd=cwd,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    running = Running(process)
-    try:
-        yield running
-    finally:
-        if process.poll() is None:
+    (printed, output), (complaints, errors) = pipe(), pipe()
+    with output, errors:
+        process = Process(["cli.py", *arguments], environment, cwd, (output, errors))
+    with printed, complaints:
+        running = Running(process, printed, complaints)
+        try:
+            yield running
+        finally:
             process.kill()
             process.wait()
+            running.join()

@@ -1,28 +1,32 @@
 """What every test has: a real MongoDB, a real server on a real socket, a receiver for webhooks."""
 
+import itertools
 import os
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import httpx
+import hypothesis
 import pymongo
 import pytest
 
 from core import embedded_mongo
 from tests.factories import Psp
 from tests.leaks import leaks
+from tests.processes import STOP_S, Process, running
 from tests.receiver import Receiver
 from tests.scale import SEED
 from tests.wire import Wire, wire_to
 
-ROOT = Path(__file__).parent.parent
 READY_S = 60
+ALL_LONG = "pytestmark = pytest.mark.long"
+hypothesis.settings.register_profile("tests", deadline=None, database=None, derandomize=False)
+hypothesis.settings.load_profile("tests")
+_numbers = itertools.count(os.getpid())
 ADMIN_EMAIL, ADMIN_PASSWORD = "root@system.local", "the-first-admins-password"
 
 QUICK = {
@@ -37,7 +41,7 @@ QUICK = {
 class Server:
     """A process that serves the API."""
 
-    def __init__(self, process: subprocess.Popen[bytes], url: str, log: Path):
+    def __init__(self, process: Process, url: str, log: Path):
         self.process = process
         self.url = url
         self.log = log
@@ -53,63 +57,25 @@ class Server:
                 time.sleep(0.05)
         raise AssertionError(f"not ready after {READY_S} s:\n{self.log.read_text()}")
 
-    def log_with(self, mark: str, since: int = 0, times: int = 1) -> str:
-        """What was logged from that byte on, once the mark is in it so often: a request's line follows its answer."""
-        deadline = time.monotonic() + 10
-        while (logged := self.log.read_bytes()[since:].decode()).count(mark) < times:
-            assert time.monotonic() < deadline, logged
-            time.sleep(0.02)
-        return logged
-
     def kill(self) -> None:
         self.process.kill()
         self.process.wait()
 
     def stop(self) -> None:
         self.process.terminate()
-        try:
-            self.process.wait(20)
-        except subprocess.TimeoutExpired:
-            self.kill()
-            raise
+        self.process.wait(STOP_S)
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def clean_environment(**settings: str) -> dict[str, str]:
-    """This environment without any setting of the product, so that a developer's `.env` changes no test."""
-    ours = {"ENVIRONMENT", "WORKER", "HOST", "PORT", "DATA_DIR"}
-    prefixes = ("MONGODB_", "JWT_", "ENCRYPTION_", "SYSTEM_ADMIN_", "WEBHOOK_", "PROCESSING_", "PASSWORD_", "ACCESS_")
-    prefixes += ("BANK_", "MAGIC_", "RETENTION_", "TRUSTED_", "CORS_", "RATE_", "LOGIN_", "METRICS_")
-    kept = {name: value for name, value in os.environ.items() if name not in ours and not name.startswith(prefixes)}
-    return {**kept, "PYTHONUNBUFFERED": "1", **settings}
-
-
-@contextmanager
-def running(command: list[str], log: Path, **settings: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A process of the product, stopped at the end."""
-    with log.open("ab") as output:
-        process = subprocess.Popen(
-            [sys.executable, str(ROOT / command[0]), *command[1:]],
-            cwd=log.parent,  # where no `.env` is
-            env=clean_environment(**settings),
-            stdout=output,
-            stderr=output,
-        )
-    try:
-        yield process
-    finally:
-        if process.poll() is None:
-            process.terminate()
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+    """A port that nobody has: below those that clients are given, above those of the embedded MongoDB. Each worker of
+    pytest has some of its own, and begins anywhere among them, since there may be other runs on this machine."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    for number in _numbers:
+        port = 30_000 + 500 * (worker % 5) + number % 500
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("ports never end")
 
 
 @contextmanager
@@ -151,6 +117,15 @@ def server(mongo_uri: str, data_dir: Path, tmp_path_factory: pytest.TempPathFact
     log = tmp_path_factory.mktemp("server") / "server.log"
     with serving(log, DATA_DIR=str(data_dir), MONGODB_DB="tests") as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def patient_server(server: Server, data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Serves the shared database, with magic amounts, and what is charged here stays pending."""
+    log = tmp_path_factory.mktemp("patient") / "server.log"
+    settings = {"PROCESSING_DELAY_SECONDS": "3600", "WORKER": "off", "MAGIC_AMOUNTS": "on"}
+    with serving(log, DATA_DIR=str(data_dir), MONGODB_DB="tests", **settings) as patient:
+        yield patient
 
 
 @pytest.fixture
@@ -196,6 +171,23 @@ def wire(mongo_uri: str) -> Iterator[Wire]:
     """A way to the shared MongoDB that can be cut; the server that takes it is given `wire.uri`."""
     with wire_to(mongo_uri) as wire:
         yield wire
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Let Hypothesis draw from PROOF_SEED alone. (It keeps no example, and how long one takes says nothing.)"""
+    config.option.hypothesis_seed = str(SEED)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave a module out that says itself that every test in it is long: to import it takes seconds."""
+    without_long = config.option.markexpr == "not long" and collection_path.suffix == ".py"
+    return (without_long and f"\n{ALL_LONG}\n" in collection_path.read_text()) or None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest files, as those with most to do mostly are: at the end no worker is to have one alone."""
+    items.sort(key=lambda item: -item.path.stat().st_size)
 
 
 def pytest_report_header() -> str:

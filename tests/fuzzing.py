@@ -114,7 +114,7 @@ def _mostly_accepted(context: HookContext, body: Any) -> Any:
     for name in ("paymentAmount", "amount"):
         if isinstance(body.get(name), float) and 0 < body[name] <= MAX_AMOUNT_MINOR:
             body[name] = max(round(body[name] % 1e6, 2), 0.01)
-    if isinstance(year := body.get("expYear"), int) and (0 <= year < 100 or 2000 <= year < 2100):
+    if type(year := body.get("expYear")) is int and (0 <= year < 100 or 2000 <= year < 2100):
         body["expYear"] = 2040
     if "card" in body:
         body["card"] = _mostly_accepted(context, body["card"])

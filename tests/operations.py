@@ -9,7 +9,7 @@ import main  # noqa: TID251 - the application itself is looked at here
 
 Schema = dict[str, Any]
 Place = tuple[str | int, ...]
-DOCUMENT = main.create_app().openapi()
+DOCUMENT = main.app.openapi()
 
 
 def resolved(schema: Schema) -> Schema:

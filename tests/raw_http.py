@@ -3,7 +3,8 @@
 import json
 import socket
 from dataclasses import dataclass
-from http.client import HTTPMessage, HTTPResponse
+from http.client import HTTPMessage, HTTPResponse, parse_headers
+from io import BytesIO
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -46,3 +47,21 @@ class RawConnection:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+
+def answers_to(url: str, sent: bytes) -> list[Answer]:
+    """Send bytes as they are on one connection, and read answers until the server closes it. Raises where what comes
+    is no sequence of whole answers."""
+    address = urlsplit(url)
+    with socket.create_connection((address.hostname or "", address.port or 80), TIMEOUT_S) as connection:
+        connection.sendall(sent)
+        received = BytesIO(b"".join(iter(lambda: connection.recv(65536), b"")))
+    answers = []
+    while first := received.readline():
+        version, status, _ = first.decode().split(" ", 2)
+        assert version == "HTTP/1.1", first
+        headers = parse_headers(received)
+        size = int(headers["content-length"])
+        answers.append(Answer(int(status), headers, received.read(size)))
+        assert len(answers[-1].body) == size, "cut off"
+    return answers

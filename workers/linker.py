@@ -6,7 +6,7 @@ from services.audit_chain import AuditChain
 from workers.loop import finish
 
 REST_S = 1.0
-"""What is not linked yet can be changed unnoticed, and looking reads one entry of an index that is nearly empty."""
+"""What is not linked yet can be removed unnoticed, and looking reads one entry of an index that is nearly empty."""
 
 
 async def run(chain: AuditChain) -> None:

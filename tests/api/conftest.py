@@ -44,15 +44,6 @@ def root(shared_psp: Psp) -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
-def patient_server(server: Server, data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Serves the shared database, and what is charged here stays pending."""
-    log = tmp_path_factory.mktemp("patient") / "server.log"
-    settings = {"PROCESSING_DELAY_SECONDS": "3600", "WORKER": "off"}
-    with serving(log, DATA_DIR=str(data_dir), MONGODB_DB="tests", **settings) as patient:
-        yield patient
-
-
-@pytest.fixture(scope="session")
 def proxied_server(server: Server, data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Serves the shared database behind proxies: on this machine, and in a network of documentation addresses."""
     log = tmp_path_factory.mktemp("proxied") / "server.log"

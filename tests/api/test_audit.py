@@ -21,7 +21,7 @@ FIELDS = {
     *("_id", "at", "account_id", "role", "api_key_id", "session_id", "action", "target_id", "outcome"),
     *("before", "after", "request_id", "address", "route", "linked"),
 }
-CHAINED = {"sequence", "previous_hash", "hash"}
+CHAINED = {"seal", "sequence", "previous_hash", "hash"}
 ROTATE = "/users/me/webhook-secret/rotate"
 
 

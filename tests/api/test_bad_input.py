@@ -776,7 +776,7 @@ VALUES = st.recursive(
 
 
 @pytest.mark.scaled
-@settings(max_examples=scaled(60, 150), deadline=None, derandomize=True, database=None)
+@settings(max_examples=scaled(60, 150), derandomize=True)
 @given(where=st.sampled_from(FIELDS), value=VALUES)
 def test_no_value_in_any_field_is_our_fault(send: Send, where: tuple[str, str], value: object) -> None:
     route, field = where
@@ -788,7 +788,7 @@ def test_no_value_in_any_field_is_our_fault(send: Send, where: tuple[str, str], 
 
 
 @pytest.mark.scaled
-@settings(max_examples=scaled(40, 100), deadline=None, derandomize=True, database=None)
+@settings(max_examples=scaled(40, 100), derandomize=True)
 @given(
     route=st.sampled_from(sorted(ROUTES)),
     body=st.binary(max_size=60) | VALUES.map(lambda value: json.dumps(value).encode()),
@@ -801,7 +801,7 @@ def test_no_body_is_our_fault(send: Send, route: str, body: bytes) -> None:
 
 
 @pytest.mark.scaled
-@settings(max_examples=scaled(40, 80), deadline=None, derandomize=True, database=None)
+@settings(max_examples=scaled(40, 80), derandomize=True)
 @given(
     name=st.sampled_from(
         ["minAmount", "maxAmount", "createdFrom", "createdTo", "limit", "cursor", "status", "customerName"]

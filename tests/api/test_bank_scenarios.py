@@ -1,11 +1,6 @@
 """The list of test cards, as anybody reads it."""
 
-from collections.abc import Callable
-
-import httpx
-
 from domain.bank_scenarios import MAGIC_AMOUNTS, SCENARIOS
-from tests.conftest import Server
 from tests.factories import Psp
 
 
@@ -38,12 +33,10 @@ def test_anybody_can_read_every_card(psp: Psp) -> None:
     assert by_number["4900000000000037"]["declinedFrom"] == 125
 
 
-def test_magic_amounts_are_listed_where_they_are_on(psp: Psp, start_server: Callable[..., Server]) -> None:
+def test_magic_amounts_are_listed_where_they_are_on(psp: Psp, patient_psp: Psp) -> None:
     assert psp.get("/bank/scenarios").json()["magicAmounts"] == []
 
-    server = start_server(MAGIC_AMOUNTS="on")
-
-    listed = httpx.get(f"{server.url}/api/v1/bank/scenarios", verify=False).json()["magicAmounts"]
+    listed = patient_psp.get("/bank/scenarios").json()["magicAmounts"]
     assert {one["amountMinor"]: one["failure"]["networkCode"] for one in listed} == {
         amount_minor: decline.network_code for amount_minor, decline in MAGIC_AMOUNTS.items()
     }

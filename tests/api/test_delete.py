@@ -1,13 +1,11 @@
 """The generic DELETE, in all its texts; deleting hides and keeps."""
 
-from collections.abc import Callable
 from typing import Any
 
 import httpx
 import pytest
 from pymongo.database import Database
 
-from tests.conftest import Server
 from tests.factories import Account, Psp
 from tests.receiver import Receiver
 
@@ -73,17 +71,13 @@ def test_a_deleted_transaction_is_shown_nowhere_and_kept(psp: Psp, admin: Accoun
 
 
 def test_deleting_a_pending_payment_cancels_it_first_and_tells(
-    start_server: Callable[..., Server], receiver: Receiver
+    patient_psp: Psp, merchant: Account, receiver: Receiver
 ) -> None:
-    server = start_server(PROCESSING_DELAY_SECONDS="3600")
-    with httpx.Client(base_url=server.url, timeout=30, verify=False) as client:
-        psp = Psp(client, "", "")
-        account = psp.register("merchant")
-        payment_id = psp.charge(account, webhookUrl=receiver.url).json()["id"]
+    payment_id = patient_psp.charge(merchant, webhookUrl=receiver.url).json()["id"]
 
-        assert psp.delete(f"/transactions/{payment_id}", headers=account.bearer).status_code == 200
+    assert patient_psp.delete(f"/transactions/{payment_id}", headers=merchant.bearer).status_code == 200
 
-        told = sorted(webhook.body for webhook in receiver.wait_for(2))
+    told = sorted(webhook.body for webhook in receiver.wait_for(2))
     assert b'"event":"payment.cancelled"' in told[0] + told[1]
     assert b'"status":"cancelled"' in told[0] + told[1]
 

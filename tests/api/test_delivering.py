@@ -12,9 +12,10 @@ import pytest
 from domain.http_headers import LONGEST_VALUE
 from domain.redaction import REDACTED
 from domain.webhook_endpoints import LONGEST_FAILING
-from tests.api.test_webhook_endpoints import amend, ask_for_a_test, get, make, until
+from tests.api.test_webhook_endpoints import amend, ask_for_a_test, get, make
 from tests.factories import Account, Psp
 from tests.receiver import Received, Receiver
+from tests.waiting import until
 
 Row = dict[str, Any]
 Database = pymongo.database.Database[Row]

@@ -71,7 +71,9 @@ def test_each_change_of_a_delivery_is_told_until_it_is_delivered(
         assert tailing.object().keys() == {"listening"}
         make_customer(psp, account)
         told = until_final(tailing)
-        assert tailing.nothing_more(), "and nothing of what was before"
+        make_customer(psp, account)
+        new = receiver.wait_for(5)[-1].headers["webhook-id"]
+        assert tailing.object()["eventId"] == new, "and nothing of what was before"
         assert (tailing.interrupt(), tailing.complaints) == (0, "")
 
     assert len({one["id"] for one in told}) == 1
@@ -94,8 +96,11 @@ def test_only_failures_are_told_where_only_they_are_asked_for(
         make_customer(psp, account)
         told = until_final(tailing)
         receiver.wait_for(1)
-        assert tailing.nothing_more()
+        make_customer(psp, account)
+        new = receiver.wait_for(2)[-1].headers["webhook-id"]
+        failed = tailing.object()
 
+    assert (failed["eventId"], failed["webhookEndpointId"]) == (new, told[0]["webhookEndpointId"])
     assert len({one["id"] for one in told}) == 1
     assert all(one["attemptCount"] > 0 for one in told)
     assert (told[-1]["status"], told[-1]["deadReason"]) == ("dead", "attempts_exhausted")

@@ -1,15 +1,12 @@
 """Every error has one form, and a wrong request is always answered with the same, first, thing that is wrong."""
 
 import re
-import socket
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx
 import pytest
 
 from core.ids import fresh
-from tests.conftest import Server
 from tests.factories import API, Account, Psp
 
 REQUEST_ID = re.compile(r"req_[0-9a-z]{26}")
@@ -269,21 +266,6 @@ def test_validation_errors_carry_pydantics_types(shared_psp: Psp) -> None:
         "ctx": {"min_length": 8},
     }
     assert (role["type"], role["msg"]) == ("enum", "Input should be 'user' or 'merchant'")
-
-
-def test_a_request_that_is_not_http_ends_without_a_trace_of_the_inside(server: Server) -> None:
-    address = urlsplit(server.url)
-    for nonsense in (b"\0\1\2\3\r\n\r\n", b"GET\r\n\r\n", b"POST / HTTP/1.1\r\nContent-Length: -1\r\n\r\n"):
-        with socket.create_connection((address.hostname, address.port), timeout=10) as connection:
-            connection.sendall(nonsense)
-            assert b"Traceback" not in connection.recv(65536)
-
-
-@pytest.mark.parametrize("size", [10_000, 60_000])
-def test_a_huge_header_is_no_fault_of_ours(shared_psp: Psp, size: int) -> None:
-    answer = shared_psp.get("/protected", headers={"Authorization": "Bearer " + "a" * size, "X-Huge": "x" * size})
-
-    assert answer.status_code in (400, 401, 431)
 
 
 def test_an_id_that_nobody_has_is_a_404_whatever_it_looks_like(shared_psp: Psp, merchant: Account) -> None:

@@ -16,6 +16,7 @@ from standardwebhooks import Webhook
 from tests.conftest import Server
 from tests.factories import Psp
 from tests.receiver import Received, Receiver
+from tests.waiting import until
 
 Database = pymongo.database.Database[dict[str, Any]]
 
@@ -139,17 +140,14 @@ def test_a_target_that_hangs_holds_up_nobody_else(psp: Psp, receiver: Receiver) 
         assert len(hanging.requests) == 1, "nobody has seen it answer"
 
 
-def test_a_cancelled_payment_says_so(psp: Psp, receiver: Receiver, start_server: Callable[..., Server]) -> None:
-    server = start_server(PROCESSING_DELAY_SECONDS="60")
-    with httpx.Client(base_url=server.url, timeout=30, verify=False) as client:
-        own = Psp(client, "", "")
-        account = own.register()
-        payment = own.charge(account, webhookUrl=receiver.url).json()
-        cancelled = own.post(f"/payments/{payment['id']}/cancel", headers=account.key)
+def test_a_cancelled_payment_says_so(patient_psp: Psp, receiver: Receiver) -> None:
+    account = patient_psp.register()
+    payment = patient_psp.charge(account, webhookUrl=receiver.url).json()
+    cancelled = patient_psp.post(f"/payments/{payment['id']}/cancel", headers=account.key)
 
-        assert (cancelled.status_code, cancelled.json()["status"]) == (200, "cancelled")
-        arrived = by_type(receiver.wait_for(2))
-        assert arrived.keys() == {"payment.created", "payment.cancelled"}
+    assert (cancelled.status_code, cancelled.json()["status"]) == (200, "cancelled")
+    arrived = by_type(receiver.wait_for(2))
+    assert arrived.keys() == {"payment.created", "payment.cancelled"}
 
 
 def test_with_private_networks_closed_no_connection_reaches_a_private_address(
@@ -188,11 +186,3 @@ def in_state(database: Database, payment_id: str, state: str, count: int) -> lis
 
 def delivered(database: Database, payment_id: str, count: int) -> list[dict[str, Any]] | None:
     return in_state(database, payment_id, "delivered", count)
-
-
-def until(look: Callable[[], Any], timeout_s: float = 40) -> Any:
-    deadline = time.monotonic() + timeout_s
-    while not (found := look()):
-        assert time.monotonic() < deadline, "it never came to that"
-        time.sleep(0.05)
-    return found

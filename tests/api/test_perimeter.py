@@ -281,7 +281,16 @@ def test_trailers_without_an_end_are_a_431(psp: Psp) -> None:
     assert (status, body["code"]) == (431, "headers_too_large")
 
 
-@pytest.mark.parametrize("nonsense", [b"\x00\r\n\r\n", b"GET / HTTP/9\r\n\r\n", b"GET http://[ HTTP/1.1\r\n\r\n"])
+@pytest.mark.parametrize(
+    "nonsense",
+    [
+        b"\x00\r\n\r\n",
+        b"GET\r\n\r\n",
+        b"GET / HTTP/9\r\n\r\n",
+        b"GET http://[ HTTP/1.1\r\n\r\n",
+        b"POST / HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
+    ],
+)
 def test_what_is_no_http_is_a_400_in_the_form_of_all_errors(psp: Psp, nonsense: bytes) -> None:
     status, headers, body = send_raw(psp, nonsense)
 
@@ -290,12 +299,24 @@ def test_what_is_no_http_is_a_400_in_the_form_of_all_errors(psp: Psp, nonsense: 
     assert body["requestId"] == headers["X-Request-ID"]
 
 
-def test_a_body_that_is_too_large_is_a_413_however_it_is_sent(psp: Psp) -> None:
-    def pieces() -> Iterator[bytes]:
-        yield b'{"email": "'
-        yield from [b"a" * 1024] * 65
+# Passwords
 
-    for content in (b'"' + b"a" * 65536 + b'"', pieces()):
-        answer = psp.post("/users/login", content=content, headers={"Content-Type": "application/json"})
 
-        assert (answer.status_code, answer.json()["code"]) == (413, "body_too_large")
+def test_production_refuses_common_passwords_at_registration_and_change(guarded: Psp) -> None:
+    common = "Value error, this is one of the 10,000 most common passwords"
+
+    def assert_refused(answer: httpx.Response, field: str, password: str) -> None:
+        assert answer.status_code == 422, answer.text
+        assert answer.json()["detail"] == [{"type": "value_error", "loc": ["body", field], "msg": common}]
+        assert password not in answer.text
+
+    for number, password in enumerate(("password123", "Trustno1", "QWERTYUIOP", "1234567890")):
+        body = {"name": "Ada Lovelace", "email": f"{number}@example.com", "password": password}
+        assert_refused(guarded.post("/users/register", json=body), "password", password)
+    account = guarded.register()
+    change = {"currentPassword": account.password, "newPassword": "iloveyou"}
+
+    refused = guarded.post("/users/me/password", json=change, headers=account.bearer)
+
+    assert_refused(refused, "newPassword", "iloveyou")
+    assert guarded.get("/protected", headers=account.bearer).status_code == 200

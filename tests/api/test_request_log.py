@@ -1,8 +1,6 @@
 """The request log: each request of an account leaves a row that its owner sees, and no secret is in any."""
 
 import json
-import time
-from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -13,6 +11,7 @@ from pymongo.database import Database as PymongoDatabase
 from domain.redaction import REDACTED
 from domain.signing import plain_signature
 from tests.factories import PASSWORD, VISA, Account, Psp, card
+from tests.waiting import until
 
 Row = dict[str, Any]
 
@@ -22,14 +21,6 @@ def listed(psp: Psp, who: Account, **query: Any) -> Row:
     assert answer.status_code == 200, answer.text
     page: Row = answer.json()
     return page
-
-
-def until(look: Callable[[], Any]) -> Any:
-    deadline = time.monotonic() + 30
-    while not (found := look()):
-        assert time.monotonic() < deadline, "it is in no list"
-        time.sleep(0.05)
-    return found
 
 
 def logged(psp: Psp, who: Account, answer: httpx.Response) -> Row:

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -13,6 +13,7 @@ import pytest
 from tests.api.test_deliveries import listed, make_endpoint
 from tests.factories import Account, Psp
 from tests.receiver import Receiver
+from tests.waiting import until
 
 Row = dict[str, Any]
 EVER = {"from": "2020-01-01T00:00:00Z", "to": "2099-01-01T00:00:00Z"}
@@ -508,14 +509,7 @@ def crowd(database: pymongo.database.Database[Row], owner_id: str, count: int) -
     database.events.insert_many(rows)
 
 
-def until(look: Callable[[], Any], timeout_s: float = 60) -> Any:
-    deadline = time.monotonic() + timeout_s
-    while not (found := look()):
-        assert time.monotonic() < deadline, "it never came to that"
-        time.sleep(0.05)
-    return found
-
-
+@pytest.mark.long
 def test_a_job_waits_while_much_of_it_waits_and_stops_when_it_is_told_to(
     psp: Psp, account: Account, receiver: Receiver, database: pymongo.database.Database[Row]
 ) -> None:

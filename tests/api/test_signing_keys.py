@@ -6,6 +6,7 @@ from collections.abc import Callable
 from secrets import token_urlsafe
 
 import httpx
+import pytest
 
 from tests.conftest import ADMIN_EMAIL, ADMIN_PASSWORD, Server
 from tests.factories import Psp
@@ -27,6 +28,7 @@ def header(token: str) -> dict[str, str]:
     return read
 
 
+@pytest.mark.long
 def test_a_signing_key_is_exchanged_while_its_tokens_go_on(start_server: Callable[..., Server]) -> None:
     old, new = token_urlsafe(48), token_urlsafe(48)
     before = client_of(start_server(JWT_SECRET=old, WORKER="off"))

@@ -11,7 +11,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
+import pytest
 
+from cli import KEEP_ALIVE_S  # noqa: TID251 - what the server is started with
 from tests.conftest import Server
 from tests.factories import Account, Psp
 from tests.wire import Wire
@@ -89,6 +91,11 @@ def requests_of(psp: Psp, account: Account) -> list[Callable[[], httpx.Response]
     ]
 
 
+def test_the_server_keeps_an_idle_connection_for_longer_than_clients_and_load_balancers_do() -> None:
+    assert KEEP_ALIVE_S > 60
+
+
+@pytest.mark.long
 def test_a_connection_that_lay_idle_for_longer_than_clients_keep_theirs_is_still_answered(server: Server) -> None:
     with closing(HTTPConnection(urlsplit(server.url).netloc)) as connection:
         for pause_s in (0, 7):

@@ -3,7 +3,6 @@
 import json
 import os
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -19,6 +18,7 @@ from services.webhook_endpoints import MAX_ENDPOINTS
 from tests.conftest import Server
 from tests.factories import API, Account, Psp
 from tests.receiver import Received, Receiver
+from tests.waiting import until
 
 Row = dict[str, Any]
 Database = pymongo.database.Database[Row]
@@ -55,14 +55,6 @@ def ask_for_a_test(psp: Psp, account: Account, endpoint: Row) -> Row:
 
 def types(requests: list[Received]) -> list[str]:
     return sorted(json.loads(one.body)["type"] for one in requests)
-
-
-def until(look: Callable[[], Any]) -> Any:
-    deadline = time.monotonic() + 30
-    while not (found := look()):
-        assert time.monotonic() < deadline, "it never came to that"
-        time.sleep(0.02)
-    return found
 
 
 def fits(secret: str, request: Received) -> bool:
@@ -462,7 +454,9 @@ def test_what_waits_for_an_endpoint_that_ends_becomes_dead_letters(
         psp.delete(f"/webhook-endpoints/{made['id']}", headers=account.key)
 
     rows = list(database["deliveries"].find({"target": made["id"]}))
-    assert [(row["state"], row["dead_reason"]) for row in rows] == [("dead", f"endpoint_{ending}")] * 3
+    assert [row["state"] for row in rows] == ["dead"] * 3
+    # The worker may have looked at one at just that moment, and said so.
+    assert {row["dead_reason"] for row in rows} <= {f"endpoint_{ending}", "endpoint_gone"}
     assert database["deliveries"].count_documents({"target": other["id"], "state": "pending"}) == 3
 
 

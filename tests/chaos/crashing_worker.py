@@ -4,24 +4,16 @@ The step is a method of the product, named from outside: nothing in the product 
 """
 
 import os
-import runpy
-import sys
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
-from multiprocessing import get_context
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-from tests.conftest import ROOT, clean_environment
+from tests.processes import Process, clean_environment, start
 
 STOPPED = 77
 """The exit code of a worker that has come to its crash point."""
-# A process forked from one that has imported everything starts in a moment.
-_fork = get_context("forkserver")
-_fork.set_forkserver_preload(
-    ["tests.chaos.crashing_worker", "workers.runner", "bank.app", "commands.signatures", "uvicorn"]
-)
 
 
 @dataclass(frozen=True)
@@ -36,24 +28,10 @@ class CrashPoint:
         return f"{'after' if self.after else 'before'} {self.method.partition(':')[2]}"
 
 
-def start_worker(settings: dict[str, str], log: Path, point: CrashPoint | None = None) -> BaseProcess:
+def start_worker(settings: dict[str, str], log: Path, point: CrashPoint | None = None) -> Process:
     """Start a worker; without a crash point it goes on until it is terminated."""
-    process = _fork.Process(target=_work, args=(clean_environment(**settings), log, point), daemon=True)
-    process.start()
-    return process
-
-
-def _work(environment: dict[str, str], log: Path, point: CrashPoint | None) -> None:
-    os.environ.clear()
-    os.environ.update(environment)
-    os.chdir(log.parent)  # where no `.env` is
-    output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    os.dup2(output, 1)
-    os.dup2(output, 2)
-    if point is not None:
-        _stop_at(point)
-    sys.argv = ["cli.py", "worker"]
-    runpy.run_path(str(ROOT / "cli.py"), run_name="__main__")
+    prepare = partial(_stop_at, point) if point is not None else None
+    return start(["cli.py", "worker"], clean_environment(**settings), log, prepare)
 
 
 def _stop_at(point: CrashPoint) -> None:

@@ -11,7 +11,7 @@ from collections import Counter
 from pathlib import Path
 from types import TracebackType
 
-from tests.conftest import ROOT, clean_environment
+from tests.processes import ROOT, clean_environment
 
 LOOK_S = 0.1
 STOP_S = 30

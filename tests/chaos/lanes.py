@@ -26,6 +26,7 @@ from services.psp import Psp, open_psp
 from tests.books import Books, Documents
 from tests.chaos.crashing_worker import STOPPED, CrashPoint, start_worker
 from tests.conftest import QUICK
+from tests.databases import end_abandoned
 from tests.factories import PASSWORD
 from tests.receiver import Received, Receiver
 
@@ -119,15 +120,15 @@ class Lane:
         worker = start_worker(self.settings, log, point)
         try:
             async with asyncio.timeout(PATIENCE_S):
-                while worker.exitcode is None and (point is not None or not runs(log) or self.work_left()):
+                while worker.poll() is None and (point is not None or not runs(log) or self.work_left()):
                     await asyncio.sleep(0.02)
         except TimeoutError:
             pytest.fail(f"{point or self.work_left()} is waited for in vain:\n{log.read_text()}")
         finally:
             worker.terminate()
-            while worker.exitcode is None:
+            while worker.poll() is None:
                 await asyncio.sleep(0.02)
-        assert worker.exitcode == (0 if point is None else STOPPED), log.read_text()
+        assert worker.returncode == (0 if point is None else STOPPED), log.read_text()
 
     def work_left(self) -> Any:
         payments, soon = self.database["payments"], datetime.now(UTC) + SOON
@@ -204,6 +205,7 @@ async def lane(
             async with open_psp(Settings(_env_file=None, **fields), is_worker=False) as psp:
                 yield Lane(psp, mongo[name], receiver, settings, directory)
     finally:
+        end_abandoned(mongo)
         mongo.drop_database(name)
 
 

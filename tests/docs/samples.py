@@ -32,6 +32,11 @@ def send(psp: Psp, part: RouteSection) -> httpx.Response:
     return psp.client.request(part.method, part.path.format_map(ids), params=params, headers=headers, content=body)
 
 
+def stops_a_payment(part: RouteSection) -> bool:
+    """Whether the request makes sense only where payments stay pending."""
+    return part.path.endswith("/cancel") or part.method == "DELETE"
+
+
 def _body(account: Account, part: RouteSection, ids: dict[str, str]) -> bytes:
     sample = part.request
     if part.path.endswith("/auth/token"):
@@ -140,8 +145,8 @@ def _payment(psp: Psp, account: Account, part: RouteSection, card_id: str | None
         fields["capture"] = "manual"
     if part.path.endswith("/authenticate") or part.path.startswith("/3ds"):
         fields["card"] = card(NEEDS_3DS)
-    stops_it = part.path.endswith("/cancel") or part.method == "DELETE"
-    made: dict[str, Any] = psp.charge(account, {} if stops_it else {"Prefer": "wait=10"}, **fields).json()
+    wait = {} if stops_a_payment(part) else {"Prefer": "wait=10"}
+    made: dict[str, Any] = psp.charge(account, wait, **fields).json()
     return made
 
 

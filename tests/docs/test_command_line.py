@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from standardwebhooks import Webhook
 
-from tests.conftest import Server, clean_environment
+from tests.conftest import Server
 from tests.docs.markdown import ROOT, blocks, read, section
+from tests.processes import clean_environment
 from tests.receiver import Receiver
 
 WALK = section(read("README.md"), "## A five-minute walk")

@@ -13,6 +13,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from main import app  # noqa: TID251 - the application itself is what is described
+from routers.rate_limits import policy_of
 from routers.roles import ROLE_TABLE, Needs
 from routers.route import PspRoute
 from schemas.event_types import EVENT_TYPES
@@ -315,3 +316,5 @@ def test_every_answer_has_the_headers_of_its_status() -> None:
             assert ("Retry-After" in headers) is (status in ("429", "503"))
             assert ("WWW-Authenticate" in headers) is (status == "401")
             assert ("Cache-Control" in headers) is (route.shows_a_secret and status < "300")
+            limited = policy_of(route.only_method, route.path) is not None and (status < "300" or status == "429")
+            assert ("RateLimit" in headers, "RateLimit-Policy" in headers) == (limited, limited)

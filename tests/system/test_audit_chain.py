@@ -9,26 +9,30 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import bson
 import httpx
 import pymongo
 import pytest
+from bson.datetime_ms import DatetimeMS
+from bson.raw_bson import RawBSONDocument
 from typer.testing import CliRunner, Result
 
 from cli import app  # noqa: TID251 - the command line itself is what is tested
 from core import clock, ids
 from core.database import Database, Document
 from domain.audit import Action
-from domain.audit_chain import GENESIS, Head, canonical, seal
+from domain.audit_chain import GENESIS, Head, canonical, row_seal, seal
 from domain.roles import Role
 from repositories.audit import AuditRepository
 from repositories.audit_chain import AuditChainRepository, SealedHead
 from repositories.indexes import create_indexes
 from services.audit import COMMAND_LINE, Audit
-from services.audit_chain import AuditChain, Break
+from services.audit_chain import BATCH, AuditChain, Break
 from services.caller import Caller
 from tests.chaos.crashing_worker import STOPPED, CrashPoint, start_worker
 from tests.chaos.lanes import PATIENCE_S, SECRETS, lane
 from tests.conftest import ADMIN_EMAIL, ADMIN_PASSWORD, Server
+from tests.databases import end_abandoned
 from tests.factories import Psp
 from tests.scale import scaled
 
@@ -44,7 +48,7 @@ class Log:
         self.database = database
         self.rows, self.heads = database["audit"], database["audit_head"]
         self.chain = AuditChain(database, AuditChainRepository(database), KEY)
-        self._audit = Audit(AuditRepository(database))
+        self._audit = Audit(AuditRepository(database, KEY))
 
     async def write(self, count: int = 1) -> None:
         for number in range(count):
@@ -67,6 +71,18 @@ class Log:
         """Everything from here on one place further."""
         for number in range(ROWS, sequence - 1, -1):
             await self.change(number, sequence=number + 1)
+
+    async def waiting(self) -> Document:
+        row = await self.rows.find_one({"linked": False})
+        assert row is not None
+        return row
+
+    async def invent(self, **fields: Any) -> None:
+        """A row that waits to be linked, as the product writes it but for its seal."""
+        like = await self.at(1)
+        for name in ("sequence", "previous_hash", "hash"):
+            del like[name]
+        await self.rows.insert_one({**like, "_id": ids.fresh("aud"), "at": clock.now(), "linked": False, **fields})
 
     async def forged(self, place: int, **fields: Any) -> None:
         """A row like another one, at a place of its own."""
@@ -241,6 +257,35 @@ async def put_the_head_back(log: Log) -> None:
     await log.heads.replace_one({}, before)
 
 
+async def invent(log: Log) -> None:
+    await log.invent()
+
+
+async def invent_with_a_seal_of_their_own(log: Log) -> None:
+    await log.write()
+    waiting = await log.waiting()
+    await log.invent(seal=waiting["seal"])
+
+
+async def invent_a_time_that_no_clock_shows(log: Log) -> None:
+    await log.invent(at=DatetimeMS(-(2**60)))
+
+
+async def invent_what_is_no_text(log: Log) -> None:
+    row = bson.encode({"_id": ids.fresh("aud"), "at": clock.now(), "target_id": "??", "linked": False})
+    await log.rows.insert_one(RawBSONDocument(row.replace(b"??", b"\xff\xfe")))  # type: ignore[arg-type]
+
+
+async def change_before_it_is_linked(log: Log) -> None:
+    await log.write()
+    await log.rows.update_one({"linked": False}, {"$set": {"target_id": "user_other"}})
+
+
+async def hide_from_the_linker(log: Log) -> None:
+    await log.write()
+    await log.rows.update_one({"linked": False}, {"$set": {"linked": True}})
+
+
 HANDS: Mapping[Callable[[Log], Awaitable[None]], tuple[Break, int | None]] = {
     change_a_field: (Break.CHANGED, 4),
     change_what_was_before: (Break.CHANGED, 4),
@@ -253,13 +298,19 @@ HANDS: Mapping[Callable[[Log], Awaitable[None]], tuple[Break, int | None]] = {
     remove: (Break.REMOVED, 4),
     remove_the_first: (Break.REMOVED, 1),
     remove_and_close_the_gap: (Break.REMOVED, 4),
-    have_one_linked_again: (Break.REMOVED, 4),
+    have_one_linked_again: (Break.CHANGED, 4),
     cut_the_tail: (Break.REMOVED, 7),
     insert: (Break.INSERTED, 4),
     insert_a_copy: (Break.INSERTED, 4),
     insert_at_the_end: (Break.INSERTED, ROWS + 1),
-    insert_outside_of_the_chain: (Break.INSERTED, None),
-    insert_before_the_first: (Break.INSERTED, None),
+    insert_outside_of_the_chain: (Break.FORGED, None),
+    insert_before_the_first: (Break.FORGED, None),
+    invent: (Break.FORGED, None),
+    invent_with_a_seal_of_their_own: (Break.FORGED, None),
+    invent_a_time_that_no_clock_shows: (Break.FORGED, None),
+    invent_what_is_no_text: (Break.FORGED, None),
+    change_before_it_is_linked: (Break.FORGED, None),
+    hide_from_the_linker: (Break.FORGED, None),
     swap: (Break.REORDERED, 4),
     swap_neighbours: (Break.REORDERED, 4),
     move_the_head: (Break.HEAD_CHANGED, None),
@@ -277,6 +328,57 @@ async def test_what_is_done_by_hand_is_named(log: Log, hand: Callable[[Log], Awa
 
     assert problem is not None
     assert (problem.kind, problem.sequence) == HANDS[hand]
+
+
+@pytest.mark.parametrize(
+    "hand",
+    [
+        invent,
+        invent_with_a_seal_of_their_own,
+        invent_a_time_that_no_clock_shows,
+        invent_what_is_no_text,
+        change_before_it_is_linked,
+    ],
+    ids=lambda hand: hand.__name__,
+)
+async def test_a_row_that_another_hand_wrote_is_never_linked_and_stops_no_other(
+    log: Log, hand: Callable[[Log], Awaitable[None]]
+) -> None:
+    await hand(log)
+    await log.write(2)
+    await log.link()
+
+    found = await log.chain.verify()
+
+    assert found.problem is not None
+    assert (found.problem.kind, found.unlinked) == (Break.FORGED, 0)
+    refused = await log.rows.find({"sequence": None}, {"_id": 1}).to_list(None)
+    assert [row["_id"] for row in refused] == [found.problem.row_id]
+    await log.rows.delete_one({"_id": found.problem.row_id})
+    assert (await log.chain.verify()).problem is None, "what is genuine is linked"
+
+
+async def test_many_rows_of_another_hand_keep_none_waiting(log: Log) -> None:
+    for _ in range(BATCH + 1):
+        await log.invent(at=datetime(2026, 1, 1, tzinfo=UTC))
+    await log.write()
+    await log.link()
+
+    assert (await log.chain.verify()).linked == ROWS + 1
+
+
+async def test_a_row_that_has_its_seal_back_is_not_linked_twice_unseen(log: Log) -> None:
+    assert "seal" not in await log.at(1)
+    await log.write()
+    genuine = await log.waiting()
+    await log.link()
+
+    assert "seal" in genuine
+    await log.rows.replace_one({"_id": genuine["_id"]}, genuine)
+    await log.link()
+    problem = (await log.chain.verify()).problem
+    assert problem is not None, "a row that is linked twice leaves its first place empty"
+    assert (problem.kind, problem.sequence) == (Break.REMOVED, ROWS + 1)
 
 
 @pytest.mark.parametrize("hand", [move_the_head, spoil_the_head, remove_the_head, put_the_head_back])
@@ -313,8 +415,9 @@ async def test_a_head_that_was_kept_shows_that_the_end_was_put_back(log: Log) ->
 async def test_workers_that_link_at_once_make_one_chain(databases: list[Database]) -> None:
     logs = [Log(database) for database in databases]
     rows = 1000
-    before = [{"_id": ids.fresh("aud"), "at": clock.now(), "linked": False, "number": one} for one in range(rows)]
-    await logs[0].rows.insert_many(before)
+    written = [{"_id": ids.fresh("aud"), "at": clock.now(), "number": one} for one in range(rows)]
+    waiting = [{**row, "linked": False, "seal": row_seal(KEY, canonical(row))} for row in written]
+    await logs[0].rows.insert_many(waiting)
 
     async def link_until_all_are(log: Log) -> int:
         linked = 0
@@ -374,9 +477,10 @@ async def test_a_worker_that_stops_dead_at_any_step_leaves_a_chain_that_is_whole
             written += 30
             worker = start_worker(one.settings, tmp_path / f"{number}.log", point)
             async with asyncio.timeout(PATIENCE_S):
-                while worker.exitcode is None:
+                while worker.poll() is None:
                     await asyncio.sleep(0.02)
-            assert worker.exitcode == STOPPED
+            assert worker.returncode == STOPPED
+            end_abandoned(mongo)
             left = await one.psp.audit_chain.verify()
             assert (left.problem, left.linked + left.unlinked) == (None, written), point
 

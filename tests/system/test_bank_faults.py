@@ -21,8 +21,9 @@ import pytest
 from domain.bank_scenarios import SCENARIOS
 from services.http_bank import TIMEOUT_S
 from tests.books import Books, Documents, wait_until_idle
-from tests.conftest import READY_S, Server, free_port, running, serving
+from tests.conftest import READY_S, Server, free_port, serving
 from tests.factories import API, Account, Psp, card
+from tests.processes import running
 from tests.scale import SEED
 
 pytestmark = pytest.mark.long

@@ -1,7 +1,6 @@
 """The bank as a process of its own, and the port to it: batches over HTTP, lost answers, a bank that is away."""
 
 import asyncio
-import subprocess
 import time
 from base64 import b64encode
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -26,7 +25,8 @@ from domain.bank_scenarios import LATE_S, SCENARIOS
 from services.bank import InProcessBank, open_bank
 from services.http_bank import FAILURES_TO_OPEN, MAX_ANSWER_BYTES, OPEN_S, TIMEOUT_S, HttpBank
 from tests.acquiring import PAN, VISA, approved, capture, declined, fresh, hold, pending, refund, sale, unknown, void
-from tests.conftest import READY_S, free_port, running
+from tests.conftest import READY_S, free_port
+from tests.processes import Process, running
 
 DATABASE = "bank_http"
 Starter = Callable[..., AbstractContextManager[str]]
@@ -52,7 +52,7 @@ def start_bank(data_dir: Path, mongo_uri: str, tmp_path_factory: pytest.TempPath
     return start
 
 
-def wait_until_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+def wait_until_ready(url: str, process: Process, log: Path) -> None:
     deadline = time.monotonic() + READY_S
     while time.monotonic() < deadline:
         assert process.poll() is None, log.read_text()

@@ -1,7 +1,6 @@
 """A worker that stops dead at any step between claim, send, record and publish leaves what another one finishes."""
 
 import asyncio
-import os
 import signal
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -134,8 +133,7 @@ async def test_a_worker_that_slept_past_its_lease_changes_nothing_when_it_wakes_
         sleeper = start_worker(one.settings, tmp_path / "sleeper.log")
         try:
             await asyncio.to_thread(one.receiver.wait_for, 1, PATIENCE_S)
-            assert sleeper.pid is not None
-            os.kill(sleeper.pid, signal.SIGSTOP)
+            sleeper.send_signal(signal.SIGSTOP)
             asleep.set()
             one.let_leases_end()
             await one.work("next")
@@ -143,7 +141,7 @@ async def test_a_worker_that_slept_past_its_lease_changes_nothing_when_it_wakes_
             assert delivered is not None
             assert [attempt["status"] for attempt in delivered["attempts"]] == [200]
 
-            os.kill(sleeper.pid, signal.SIGCONT)
+            sleeper.send_signal(signal.SIGCONT)
             await one.psp.webhook_endpoints.send_test(caller, endpoint_id)
             await asyncio.to_thread(one.receiver.wait_for, 3, PATIENCE_S)  # it is awake, and goes on with the next
             async with asyncio.timeout(PATIENCE_S):
@@ -152,4 +150,4 @@ async def test_a_worker_that_slept_past_its_lease_changes_nothing_when_it_wakes_
             assert one.database["deliveries"].find_one({"_id": first}) == delivered
         finally:
             sleeper.kill()
-            sleeper.join()
+            sleeper.wait()

@@ -1,6 +1,8 @@
 """A database that fails in the middle of a write: nothing doubled, nothing half done, and never a 500."""
 
+import itertools
 import json
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -206,3 +208,43 @@ def test_what_fails_for_as_long_as_a_request_tries_doubles_nothing_and_leaves_no
             error.add_note(f"The path was: {path.name}.")
             raise
     check_everything(stage)
+
+
+@pytest.mark.long
+def test_while_the_primary_steps_down_each_charge_is_made_once_and_all_goes_on_by_itself(
+    stage: Stage, mongo: Client
+) -> None:
+    """Shorter than an operation may take, and longer."""
+    account, numbers, over = stage.psp.register("merchant"), itertools.count(), threading.Event()
+
+    def charge_on() -> list[int]:
+        statuses = []
+        while not over.is_set():
+            send = partial(stage.psp.charge, account, {"Idempotency-Key": f"step-down-{next(numbers)}"})
+            first, again = send(), until_answered(send)
+            assert again.status_code == 201, again.text
+            if first.status_code == 201:
+                assert first.content == again.content
+            else:
+                assert first.status_code == 503, first.text
+                assert first.json()["code"] in ("database_unavailable", "outcome_unknown")
+                assert first.headers["retry-after"]
+            statuses.append(first.status_code)
+        return statuses
+
+    with ThreadPoolExecutor(8) as pool:
+        charging = [pool.submit(charge_on) for _ in range(8)]
+        try:
+            for away_s in (1, 8):
+                time.sleep(1)
+                mongo.admin.command("replSetStepDown", away_s, force=True, secondaryCatchUpPeriodSecs=0)
+                mongo.admin.command("ping")  # waits for a primary
+            time.sleep(1)
+        finally:
+            over.set()
+        statuses = [status for one in charging for status in one.result()]
+
+    assert set(statuses) == {201, 503}, "a step-down was felt, and not by all"
+    assert mongo[DATABASE]["payments"].count_documents({"owner_id": account.id}) == len(statuses)
+    wait_until_idle(mongo[DATABASE], account.id)
+    Books(mongo[DATABASE], account.id).check()

@@ -13,8 +13,9 @@ import httpx
 import pymongo
 import pytest
 
-from tests.conftest import Server, running, serving
+from tests.conftest import Server, serving
 from tests.factories import Psp
+from tests.processes import running
 from tests.receiver import Receiver
 from tests.wire import Wire
 
@@ -59,10 +60,12 @@ def test_a_charge_that_waits_is_answered_with_what_it_has_reached_although_the_d
         waiting = pool.submit(psp.charge, account, {"Prefer": "wait=3"})
         while mongo[settings["MONGODB_DB"]]["payments"].find_one() is None:
             time.sleep(0.01)
+        time.sleep(0.5)  # until the server knows of it as well
         wire.cut()
 
         assert waiting.result().status_code == 201, waiting.result().text
         assert waiting.result().json()["status"] == "pending"
+        server.kill()  # to stop in order it would wait for the database
 
 
 def test_a_charge_that_waits_asks_a_database_in_trouble_no_more_often_than_a_healthy_one(

@@ -35,10 +35,12 @@ REPOSITORY = Path(__file__).parents[2]
 
 # A user that does what stdin says, and on Ctrl-C writes once more before it leaves, as a server that drains would.
 USER = """
+import signal
 import sys
 from pathlib import Path
 from pymongo import MongoClient
 from core import embedded_mongo
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background of a shell ignores it
 mongo = embedded_mongo.start(Path(sys.argv[1]), grace_s=float(sys.argv[2]))
 client = MongoClient(mongo.uri)
 try:

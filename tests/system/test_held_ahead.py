@@ -14,6 +14,7 @@ from services.delivery import Delivery
 from tests.chaos.lanes import PATIENCE_S, lane
 from workers.dispatcher import HELD_AT_MOST_S, Dispatcher
 
+pytestmark = pytest.mark.long
 EVENTS = 40
 
 
@@ -36,7 +37,6 @@ class SlowDelivery:
         return getattr(self._delivery, name)
 
 
-@pytest.mark.long
 async def test_what_was_held_while_mongodb_was_slow_is_not_sent_under_a_lease_that_is_anothers(
     mongo_uri: str, mongo: pymongo.MongoClient[dict[str, Any]], tmp_path: Path
 ) -> None:

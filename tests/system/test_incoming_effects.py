@@ -12,6 +12,8 @@ from domain.signing import plain_signature
 from tests.conftest import ADMIN_EMAIL, ADMIN_PASSWORD, Server
 from tests.factories import Account, Psp
 
+pytestmark = pytest.mark.long
+
 
 def send(psp: Psp, account: Account, number: int) -> None:
     body = json.dumps({"id": f"evt_{number}", "event": "x", "data": {}}).encode()
@@ -25,7 +27,6 @@ def listed(psp: Psp, account: Account) -> list[dict[str, Any]]:
     return found
 
 
-@pytest.mark.long
 def test_what_was_stored_before_a_kill_has_its_effect_afterwards(start_server: Callable[..., Server]) -> None:
     """The first server is killed between storing and the effect; a worker that starts later carries it out."""
     first = start_server(WORKER="off")

@@ -18,8 +18,9 @@ from pymongo.database import Database
 from standardwebhooks import Webhook
 
 from domain.signing import plain_signature
-from tests.conftest import ROOT, Server, clean_environment, serving
+from tests.conftest import Server, serving
 from tests.factories import Account, Psp
+from tests.processes import ROOT, clean_environment
 from tests.receiver import Receiver
 
 pytestmark = pytest.mark.long

@@ -18,6 +18,7 @@ from repositories.delivery_documents import DeadReason, DeliveryState, LeasedDel
 from repositories.incoming_webhooks import IncomingWebhookRepository
 from repositories.indexes import create_indexes
 from repositories.payments import LeasedWrite, PaymentRepository, Write
+from tests.databases import emptied
 from tests.scale import scaled
 
 CLIENTS, CLAIMANTS = 4, 4
@@ -27,14 +28,22 @@ LEASE_S = 60
 NOW = clock.now()
 
 
+@pytest.fixture(scope="module")
+async def connections(mongo_uri: str) -> AsyncIterator[list[Database]]:
+    """As processes have them, each its own."""
+    connections = [Database(mongo_uri, "lease_races") for _ in range(CLIENTS)]
+    await create_indexes(connections[0])
+    yield connections
+    await connections[0].drop()
+    for connection in connections:
+        connection.close()
+
+
 @pytest.fixture
-async def clients(mongo_uri: str) -> AsyncIterator[list[Database]]:
-    """Connections of their own, as processes have them."""
-    clients = [Database(mongo_uri, "lease_races") for _ in range(CLIENTS)]
-    yield clients
-    await clients[0].drop()
-    for client in clients:
-        client.close()
+async def clients(connections: list[Database]) -> list[Database]:
+    """Of an empty database."""
+    await emptied(connections[0])
+    return connections
 
 
 @pytest.fixture
@@ -132,7 +141,6 @@ async def test_of_many_that_claim_at_once_each_row_has_one_holder_and_no_row_has
     fill: Callable[[Database, int], Awaitable[None]],
     claim: Callable[[Database], Awaitable[list[str]]],
 ) -> None:
-    await create_indexes(clients[0])
     await fill(clients[0], ROWS)
 
     async def take_until_nothing_is_left(client: Database) -> list[str]:
@@ -152,7 +160,6 @@ async def test_of_many_that_claim_at_once_each_row_has_one_holder_and_no_row_has
 async def test_of_many_that_claim_at_once_one_at_a_time_has_an_objects_events_and_in_their_order(
     clients: list[Database],
 ) -> None:
-    await create_indexes(clients[0])
     await due_deliveries(clients[0], ROWS)
     targets = [f"target-{number}" for number in range(TARGETS)]
     under_way: set[int] = set()
@@ -230,7 +237,6 @@ async def test_a_lease_that_has_ended_and_was_not_taken_is_still_good(database: 
 
 
 async def test_who_wakes_up_late_leaves_a_dead_letter_as_it_is(database: Database) -> None:
-    await create_indexes(database)
     await due_deliveries(database, 1)
     (late,) = await lease_deliveries(database, 0)
     deliveries = DeliveryRepository(database)
@@ -255,7 +261,6 @@ async def test_who_wakes_up_late_leaves_a_dead_letter_as_it_is(database: Databas
 async def test_what_is_buried_while_it_is_under_way_is_recorded_and_waits_no_more(
     database: Database, state: DeliveryState, then: tuple[str, str | None]
 ) -> None:
-    await create_indexes(database)
     await due_deliveries(database, 1)
     (under_way,) = await lease_deliveries(database)
     deliveries = DeliveryRepository(database)

@@ -475,12 +475,9 @@ def machine(
 def test_whatever_is_asked_the_model_the_events_and_the_bank_agree(
     machine: type[MoneyMachine], record_property: Callable[[str, object], None]
 ) -> None:
-    # Real processes are not in step with the machine, so what takes long says nothing, and no example is kept.
     profile = settings(
         max_examples=RUNS,
         stateful_step_count=STEPS + 1,  # the beginning counts as one
-        deadline=None,
-        database=None,
         phases=(Phase.generate, Phase.shrink),
         suppress_health_check=list(HealthCheck),
         print_blob=False,

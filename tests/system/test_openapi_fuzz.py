@@ -50,8 +50,6 @@ def fuzz(fuzzed: Fuzzed, operation: APIOperation, caller: str, mode: GenerationM
     @settings(
         max_examples=examples,
         phases=[Phase.generate],  # a shorter example would be asked of a server that has changed meanwhile
-        database=None,
-        deadline=None,
         suppress_health_check=list(HealthCheck),
     )
     @given(operation.as_strategy(generation_mode=mode))

@@ -30,8 +30,6 @@ HOW = settings(
     max_examples=WALKS,
     stateful_step_count=STEPS,
     phases=[Phase.generate],
-    database=None,
-    deadline=None,
     suppress_health_check=list(HealthCheck),
 )
 

@@ -1,6 +1,7 @@
 """I10: what the product asks of MongoDB while it is used is answered from indexes, whatever the collections hold."""
 
 import datetime
+import json
 import random
 import time
 from collections.abc import Callable, Iterator
@@ -12,11 +13,14 @@ import httpx
 import pymongo
 import pytest
 
+from core.crypto import Sealer, parse_key
 from domain.audit import Action, AuditOutcome, AuditRow
+from domain.audit_chain import canonical, row_seal
 from domain.customers import Customer
 from domain.payments import Payment, Status
 from domain.signing import plain_signature
 from repositories import customers as customer_rows
+from repositories.keyring import HASH_KEY_PURPOSE
 from repositories.payment_documents import to_document
 from tests.conftest import serving
 from tests.factories import Account, Psp
@@ -54,7 +58,8 @@ def profiled(mongo_uri: str, data_dir: Path, tmp_path_factory: pytest.TempPathFa
         database["events"].insert_many([event(account.id, number) for number in range(EVENTS)])
         database["request_logs"].insert_many([request_log(account.id, number) for number in range(REQUESTS)])
         database["deliveries"].insert_many([delivery(account.id, number) for number in range(DELIVERIES)])
-        database["audit"].insert_many([audit_row(account.id, number) for number in range(AUDIT_ROWS)])
+        key = hash_key(database, data_dir)
+        database["audit"].insert_many([audit_row(account.id, number, key) for number in range(AUDIT_ROWS)])
         database.create_collection("system.profile", capped=True, size=64 * 1024 * 1024)
         database.command("profile", 2)
         use(psp, account, receiver)
@@ -116,7 +121,15 @@ def delivery(owner_id: str, number: int) -> Row:
     return {**row, **target, **named, **figures, "created_at": at, "updated_at": at, "due_at": at}
 
 
-def audit_row(account_id: str, number: int) -> Row:
+def hash_key(database: pymongo.database.Database[Row], data_dir: Path) -> bytes:
+    """The key of the server that made this database: rows without its seal would not be linked."""
+    encryption_key = json.loads((data_dir / "secrets.json").read_text())["ENCRYPTION_KEY"]
+    kept = database["keyring"].find_one({"_id": "hash_key"})
+    assert kept is not None
+    return Sealer([parse_key(encryption_key)]).open(kept["sealed"], HASH_KEY_PURPOSE)
+
+
+def audit_row(account_id: str, number: int, key: bytes) -> Row:
     at = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC) + datetime.timedelta(minutes=random.randrange(100_000))
     actions = [Action.LOGGED_IN, Action.ACCOUNT_READ, Action.ROLE_CHANGED]
     row = AuditRow(
@@ -136,7 +149,8 @@ def audit_row(account_id: str, number: int) -> Row:
     )
     fields = asdict(row)
     del fields["sequence"], fields["hash"]
-    return {"_id": fields.pop("id"), **fields, "linked": False}
+    written = {"_id": fields.pop("id"), **fields}
+    return {**written, "linked": False, "seal": row_seal(key, canonical(written))}
 
 
 def customer(owner_id: str, number: int) -> Customer:

@@ -11,7 +11,7 @@ import pytest
 from core.database import Database
 from core.errors import RateLimited
 from domain.rate_limits import By, Policy
-from repositories.indexes import create_indexes
+from repositories.indexes import INDEXES
 from repositories.rate_counters import RateCounterRepository
 from services.rate_limits import RateLimits
 
@@ -22,7 +22,7 @@ NAME = "rate_counters"
 async def databases(mongo_uri: str) -> AsyncIterator[list[Database]]:
     """Of several processes."""
     several = [Database(mongo_uri, NAME) for _ in range(3)]
-    await create_indexes(several[0])
+    await several[0].ensure_indexes("rate_limits", INDEXES["rate_limits"])
     yield several
     await several[0].drop()
     for one in several:

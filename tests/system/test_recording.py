@@ -22,17 +22,22 @@ from services.endpoint_health import EndpointHealth
 from services.parcels import Destination, Parcel
 from services.signals import Signals
 from services.webhook_sender import MAX_RESPONSE_BYTES, Reply, WebhookSender
-from tests.databases import own_database
+from tests.databases import emptied, own_database
 
 URL = "http://receiver.example/hook"
 TOO_LARGE = "x" * 17 * 1024 * 1024
 """No document of MongoDB holds as much."""
 
 
-@pytest.fixture
-async def database(mongo_uri: str) -> AsyncIterator[Database]:
+@pytest.fixture(scope="module")
+async def kept(mongo_uri: str) -> AsyncIterator[Database]:
     async with own_database(mongo_uri, "recording") as database:
         yield database
+
+
+@pytest.fixture
+async def database(kept: Database) -> Database:
+    return await emptied(kept)
 
 
 async def lease(database: Database, target: str, count: int) -> list[LeasedDelivery]:

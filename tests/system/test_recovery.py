@@ -15,8 +15,9 @@ import pymongo
 import pytest
 
 from core import embedded_mongo
-from tests.conftest import Server, free_port, running, serving
+from tests.conftest import Server, free_port, serving
 from tests.factories import Account, Psp
+from tests.processes import running
 from tests.receiver import Receiver
 
 STEPS = ["payment.completed", "payment.created", "payment.processing"]

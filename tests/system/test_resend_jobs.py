@@ -28,9 +28,10 @@ from repositories.webhook_endpoints import WebhookEndpointRepository
 from services.event_targets import Target, new_delivery
 from services.resend_jobs import ResendJobs
 from services.signals import Signals
-from tests.conftest import ADMIN_EMAIL, ADMIN_PASSWORD, Server, running
-from tests.databases import own_database
+from tests.conftest import ADMIN_EMAIL, ADMIN_PASSWORD, Server
+from tests.databases import emptied, own_database
 from tests.factories import Psp
+from tests.processes import running
 from tests.receiver import Receiver
 
 Row = dict[str, Any]
@@ -39,10 +40,15 @@ OWNER = "user_1"
 LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-@pytest.fixture
-async def database(mongo_uri: str) -> AsyncIterator[Database]:
+@pytest.fixture(scope="module")
+async def kept(mongo_uri: str) -> AsyncIterator[Database]:
     async with own_database(mongo_uri, DATABASE) as database:
         yield database
+
+
+@pytest.fixture
+async def database(kept: Database) -> Database:
+    return await emptied(kept)
 
 
 @pytest.fixture

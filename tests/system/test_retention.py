@@ -3,7 +3,7 @@
 import asyncio
 import datetime
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from core.database import Database
 from repositories.indexes import RETENTION, create_indexes, keep_for
 from tests.conftest import ADMIN_EMAIL, ADMIN_PASSWORD, Server, serving
 from tests.factories import Account, Psp
+from tests.waiting import until
 
 Row = dict[str, Any]
 DATABASE = "retention"
@@ -35,14 +36,6 @@ def brisk(tmp_path: Path) -> Iterator[tuple[Server, pymongo.database.Database[Ro
     ):
         yield server, mongo[DATABASE]
     own.close()
-
-
-def until(look: Callable[[], Any], timeout_s: float = 120) -> Any:
-    deadline = time.monotonic() + timeout_s
-    while not (found := look()):
-        assert time.monotonic() < deadline, "it never came to that"
-        time.sleep(0.1)
-    return found
 
 
 def rows(owner_id: str, age: str, at: datetime.datetime) -> dict[str, list[Row]]:
@@ -92,6 +85,7 @@ def shown(psp: Psp, account: Account) -> dict[str, set[str]]:
     }
 
 
+@pytest.mark.long
 def test_what_is_older_goes_but_for_what_is_still_to_be_done(
     brisk: tuple[Server, pymongo.database.Database[Row]],
 ) -> None:

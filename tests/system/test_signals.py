@@ -6,17 +6,22 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from core.database import Database
+from core.database import OPERATION_TIMEOUT_S, Database
+from repositories import signals
 from repositories.customers import CustomerRepository
 from repositories.signals import Hint, SignalRepository
 from services.signals import Signals
-from tests.databases import own_database
+
+DATABASE = "signals_test"
 
 
 @pytest.fixture
 async def database(mongo_uri: str) -> AsyncIterator[Database]:
-    async with own_database(mongo_uri, "signals_test") as database:
-        yield database
+    database = Database(mongo_uri, DATABASE)
+    await database.ensure_capped(signals.COLLECTION, signals.SIZE_BYTES)
+    yield database
+    await database.drop()
+    database.close()
 
 
 @pytest.fixture
@@ -33,13 +38,23 @@ async def listening(worker: Signals) -> AsyncIterator[asyncio.Task[None]]:
     await asyncio.wait({task})
 
 
-async def test_a_worker_still_listens_after_a_long_silence(
-    database: Database, worker: Signals, listening: asyncio.Task[None]
+async def test_a_worker_still_listens_after_a_silence_longer_than_any_operation_may_take(
+    database: Database, mongo_uri: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await asyncio.wait({listening}, timeout=8)
+    assert signals._LONGEST_WAIT_MS / 1000 < OPERATION_TIMEOUT_S, "as here"
+    monkeypatch.setattr(signals, "_LONGEST_WAIT_MS", 1000)
+    hasty = Database(mongo_uri, DATABASE, timeout_s=1.5)
+    worker = Signals(SignalRepository(hasty), tell_others=False)
+    listening = asyncio.create_task(worker.listen())
+
+    await asyncio.wait({listening}, timeout=2.5)
+
     assert not listening.done()
     await SignalRepository(database).send(Hint(frozenset({"payments"})))
     await worker.outbox.wait()
+    listening.cancel()
+    await asyncio.wait({listening})
+    hasty.close()
 
 
 @pytest.mark.parametrize("bell", ["outbox", "payments"])
