@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.conftest import clean_environment, free_port
+from tests.conftest import free_port
 from tests.docs.markdown import ROOT, blocks, read
+from tests.processes import clean_environment
 
 PAGE = read("docs/ci.md")
 WORKFLOW: dict[str, Any] = yaml.safe_load((ROOT / "examples/ci/workflow.yml").read_text("utf-8"))
