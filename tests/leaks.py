@@ -18,7 +18,8 @@ ADMIN_PASSWORD = "the-first-admins-password"
 KEPT = "secrets.json"
 """In a DATA_DIR: the secrets that a server has made for itself."""
 _PRINTED = "printed"
-"""What a client printed for whoever typed its command: the answers that show them their secrets."""
+"""What a client printed for whoever typed its command: the answers that show them their secrets. A directory of this
+name holds what was written for people to copy: examples with their passwords and test cards."""
 # An API key, a refresh token, a payment key, a webhook secret, an access token; and the tests' passwords and cards.
 _SECRET = re.compile(
     rb"psp_sk_[0-9A-Za-z]{64}|psp_rt_[0-9A-Za-z]{64}|pk_[0-9A-Za-z]{64}|whsec_[A-Za-z0-9+/]{40,}"
@@ -55,7 +56,12 @@ def _files(directory: Path) -> Iterator[Path]:
     """All but MongoDB's own, which are read as collections."""
     for path in directory.rglob("*"):
         of_mongodb = "mongodb" in path.parts and "keeper" not in path.parts
-        if path.is_file() and path.name not in (KEPT, _PRINTED) and not of_mongodb and "node_modules" not in path.parts:
+        if (
+            path.is_file()
+            and path.name != KEPT
+            and not of_mongodb
+            and {_PRINTED, "node_modules"}.isdisjoint(path.parts)
+        ):
             yield path
 
 

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.conftest import clean_environment, free_port
+from tests.conftest import free_port
 from tests.docs.markdown import ROOT, blocks, read
+from tests.processes import clean_environment
 
 PAGE = read("docs/ci.md")
 WORKFLOW: dict[str, Any] = yaml.safe_load((ROOT / "examples/ci/workflow.yml").read_text("utf-8"))
@@ -22,9 +23,11 @@ STOP = "trap 'kill $(jobs -p) 2>/dev/null; wait' EXIT"
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     """A repository with its tests, and Mock PSP checked out inside."""
-    (tmp_path / "mock-psp").symlink_to(ROOT)
-    shutil.copytree(ROOT / "examples/ci/tests", tmp_path / "tests", ignore=shutil.ignore_patterns("__pycache__"))
-    return tmp_path
+    checkout = tmp_path / "printed"
+    checkout.mkdir()
+    (checkout / "mock-psp").symlink_to(ROOT)
+    shutil.copytree(ROOT / "examples/ci/tests", checkout / "tests", ignore=shutil.ignore_patterns("__pycache__"))
+    return checkout
 
 
 def run(script: str, checkout: Path, **settings: str) -> str:

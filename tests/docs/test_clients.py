@@ -105,13 +105,20 @@ def installed_with_npm(directory: Path, *packages: str) -> Path:
     return directory / "node_modules" / ".bin"
 
 
+@pytest.fixture
+def tmp_path(tmp_path: Path) -> Path:
+    """Where what is made of the examples may stand: see tests/leaks.py."""
+    (tmp_path / "printed").mkdir()
+    return tmp_path / "printed"
+
+
 @pytest.fixture(scope="module")
 def document(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The OpenAPI document, as the command writes it."""
     directory = tmp_path_factory.mktemp("document")
-    done = command("openapi", "--output", "made/openapi.json", cwd=directory, **environment(None, None))
-    assert (done.returncode, done.stdout.split()) == (0, ["Written:", "made/openapi.json"]), done.stderr
-    return directory / "made" / "openapi.json"
+    done = command("openapi", "--output", "printed/openapi.json", cwd=directory, **environment(None, None))
+    assert (done.returncode, done.stdout.split()) == (0, ["Written:", "printed/openapi.json"]), done.stderr
+    return directory / "printed" / "openapi.json"
 
 
 @pytest.fixture(scope="module")
@@ -143,7 +150,8 @@ def test_where_it_cannot_be_written_one_sentence_says_so(tmp_path: Path) -> None
 
 @pytest.fixture(scope="module")
 def postman(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    directory = tmp_path_factory.mktemp("postman")
+    directory = tmp_path_factory.mktemp("postman") / "printed"
+    directory.mkdir()
     done = command("postman", cwd=directory, **environment(server, None))
     assert done.returncode == 0, done.stderr
     return directory

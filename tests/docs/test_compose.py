@@ -14,9 +14,10 @@ import pytest
 import yaml  # type: ignore[import-untyped]
 
 from core.config import Settings
-from tests.conftest import clean_environment, free_port, running, serving
+from tests.conftest import free_port, serving
 from tests.docs.markdown import ROOT, blocks, read, section
 from tests.factories import Psp, card
+from tests.processes import clean_environment, running
 
 COMPOSE: dict[str, Any] = yaml.safe_load(read("compose.yaml"))
 SERVICES: dict[str, Any] = COMPOSE["services"]
