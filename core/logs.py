@@ -9,6 +9,8 @@ from typing import Any
 import structlog
 from structlog.typing import EventDict
 
+ACCESS = "mock_psp.access"
+"""Has a line for each request."""
 _ACCESS = "uvicorn.access"
 _UNREADABLE = "(a log message that does not fit its arguments)"
 
@@ -68,10 +70,14 @@ def write_logs(*, as_json: bool) -> None:
     # Nobody reads them, and to find them out takes longer than all of ours.
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     root.setLevel(logging.INFO)
+    theirs = logging.getLogger(_ACCESS)
+    # So does `uvicorn --no-access-log` leave it.
+    logging.getLogger(ACCESS).disabled = not theirs.hasHandlers()
     for name in ("uvicorn", "uvicorn.error", _ACCESS):
         logging.getLogger(name).handlers.clear()
+        logging.getLogger(name).propagate = True
     # Each request has a line of ours (routers/access_log.py).
-    logging.getLogger(_ACCESS).propagate = False
+    theirs.propagate = False
 
 
 def log_formatter(*, as_json: bool) -> logging.Formatter:

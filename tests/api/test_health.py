@@ -61,19 +61,19 @@ def test_a_server_without_any_worker_is_live_and_not_ready_until_there_is_one(
 
 
 def test_a_server_whose_database_is_away_is_live_and_not_ready_until_it_is_back(
-    start_server: Callable[..., Server], wire: Wire, data_dir: Path
+    server: Server, start_server: Callable[..., Server], wire: Wire, data_dir: Path
 ) -> None:
     secrets = json.loads((data_dir / "secrets.json").read_text())
-    server = start_server(MONGODB_URI=wire.uri, **secrets)
-    answers(server, "ready", 200)
+    apart = start_server(MONGODB_URI=wire.uri, **secrets)
+    answers(apart, "ready", 200)
 
     wire.cut()
-    unready = answers(server, "ready", 503)
+    unready = answers(apart, "ready", 503)
     assert unready.json()["detail"] == "MongoDB does not answer."
-    assert ask(server, "live").status_code == 200
+    assert ask(apart, "live").status_code == 200
 
     wire.mend()
-    answers(server, "ready", 200)
+    answers(apart, "ready", 200)
 
 
 def test_a_server_whose_indexes_are_gone_is_not_ready(start_server: Callable[..., Server], mongo_uri: str) -> None:

@@ -1,6 +1,8 @@
 """What a server writes to its log: a line for each request, JSON in production, to read in a terminal otherwise."""
 
 import json
+import subprocess
+import sys
 from base64 import b64encode
 from collections.abc import Iterator
 from os import urandom
@@ -12,7 +14,16 @@ import httpx
 import pymongo
 import pytest
 
-from tests.conftest import ADMIN_EMAIL, ADMIN_PASSWORD, Server, serving
+from tests.conftest import (
+    ADMIN_EMAIL,
+    ADMIN_PASSWORD,
+    QUICK,
+    ROOT,
+    Server,
+    clean_environment,
+    free_port,
+    serving,
+)
 from tests.factories import Psp
 
 DATABASE = "log_lines"
@@ -85,3 +96,27 @@ def test_a_request_id_with_a_secret_in_it_is_logged_without(psp: Psp, server: Se
 
     lines_of(server, "my-card-")
     assert PAN.encode() not in server.log.read_bytes()[logged:]
+
+
+def test_without_an_access_log_requests_have_no_line(data_dir: Path, mongo_uri: str, tmp_path: Path) -> None:
+    port, log = free_port(), tmp_path / "uvicorn.log"
+    settings = {"MONGODB_DB": "no_access_log", "DATA_DIR": str(data_dir), **QUICK}
+    options = ["--app-dir", str(ROOT), "--port", str(port), "--no-access-log"]
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "uvicorn", *options, "main:app"],
+            cwd=tmp_path,
+            env=clean_environment(**settings),
+            stdout=output,
+            stderr=output,
+        )
+    server = Server(process, f"http://127.0.0.1:{port}", log)
+    try:
+        server.wait_until_ready()
+    finally:
+        server.stop()
+    with pymongo.MongoClient[dict[str, Any]](mongo_uri) as mongo:
+        mongo.drop_database("no_access_log")
+
+    assert "Application startup complete" in log.read_text()
+    assert "/api/v1/status" not in log.read_text()
