@@ -209,6 +209,18 @@ def test_a_wrong_query_is_a_422(shared_psp: Psp, merchant: Account, field: str, 
     assert answer.json()["detail"][0]["loc"] == ["query", field]
 
 
+@pytest.mark.parametrize("bound", ["1000000000001", "922337203685478", "4437482594513646.0", "1" + "0" * 30])
+def test_a_bound_beyond_every_amount_leaves_none_below_or_all(shared_psp: Psp, merchant: Account, bound: str) -> None:
+    shared_psp.charge(merchant)
+
+    below, above = (
+        shared_psp.get("/payments/query", params={name: bound}, headers=merchant.both)
+        for name in ("maxAmount", "minAmount")
+    )
+
+    assert (below.status_code, above.status_code) == (200, 404)
+
+
 @pytest.mark.parametrize(
     "change",
     [
