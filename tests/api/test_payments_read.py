@@ -66,6 +66,7 @@ FILTERS: Mapping[str, tuple[dict[str, Any], Callable[[Payment], bool]]] = {
     "maxAmount between": ({"maxAmount": "999.9999"}, lambda payment: payment["amount"] < 1000),
     "both amounts": ({"minAmount": 5, "maxAmount": "999.99"}, lambda payment: 5 <= payment["amount"] <= 999.99),
     "huge amount": ({"maxAmount": "9" * 40}, lambda payment: True),
+    "amount beyond 64 bits": ({"maxAmount": "4437482594513646.0"}, lambda payment: True),
     "status": ({"status": "completed"}, lambda payment: payment["status"] == "completed"),
     "another status": ({"status": "cancelled"}, lambda payment: payment["status"] == "cancelled"),
     "currency": ({"currency": "USD"}, lambda payment: payment["currency"] == "USD"),
@@ -148,6 +149,7 @@ def test_1000_yen_are_more_than_999_99_dollars(shared_psp: Psp, merchant: Accoun
     "query",
     [
         {"minAmount": "1000", "maxAmount": "1"},
+        {"minAmount": "4437482594513646.0"},
         {"reference": "nobody's"},
         {"customerName": "Grace"},
         {"customerName": ".*"},
@@ -207,18 +209,6 @@ def test_a_wrong_query_is_a_422(shared_psp: Psp, merchant: Account, field: str, 
 
     assert answer.status_code == 422
     assert answer.json()["detail"][0]["loc"] == ["query", field]
-
-
-@pytest.mark.parametrize("bound", ["1000000000001", "922337203685478", "4437482594513646.0", "1" + "0" * 30])
-def test_a_bound_beyond_every_amount_leaves_none_below_or_all(shared_psp: Psp, merchant: Account, bound: str) -> None:
-    shared_psp.charge(merchant)
-
-    below, above = (
-        shared_psp.get("/payments/query", params={name: bound}, headers=merchant.both)
-        for name in ("maxAmount", "minAmount")
-    )
-
-    assert (below.status_code, above.status_code) == (200, 404)
 
 
 @pytest.mark.parametrize(
