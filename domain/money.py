@@ -9,6 +9,8 @@ MAX_AMOUNT_MINOR = 10**12
 # ISO 4217 has at most four decimals (CLF, UYW). Amounts of all currencies compare in units of 10^-4.
 COMPARABLE_EXPONENT = 4
 
+_FAR = 2**62
+
 EXPONENTS: Mapping[str, int] = {
     currency.code: currency.exponent for currency in Currency if currency.exponent is not None
 }
@@ -49,9 +51,10 @@ def comparable(amount_minor: int, currency: str) -> int:
 
 
 def comparable_bound(amount: Decimal, *, upwards: bool) -> int:
-    """A filter's bound in comparable units, rounded so that it excludes what it should: a lower bound upwards."""
+    """A filter's bound in comparable units, rounded so that it excludes what it should: a lower bound upwards. One that
+    is beyond every amount may be nearer than it was, since it must fit into 64 bits."""
     if amount.adjusted() > 20:
-        return 2**62 if amount > 0 else -(2**62)
+        return _FAR if amount > 0 else -_FAR
     with localcontext(prec=100):  # more digits than a bound in a URL may have
         scaled = amount.scaleb(COMPARABLE_EXPONENT)
-        return int(scaled.to_integral_value(ROUND_CEILING if upwards else ROUND_FLOOR))
+        return max(-_FAR, min(int(scaled.to_integral_value(ROUND_CEILING if upwards else ROUND_FLOOR)), _FAR))

@@ -66,6 +66,7 @@ FILTERS: Mapping[str, tuple[dict[str, Any], Callable[[Payment], bool]]] = {
     "maxAmount between": ({"maxAmount": "999.9999"}, lambda payment: payment["amount"] < 1000),
     "both amounts": ({"minAmount": 5, "maxAmount": "999.99"}, lambda payment: 5 <= payment["amount"] <= 999.99),
     "huge amount": ({"maxAmount": "9" * 40}, lambda payment: True),
+    "amount beyond 64 bits": ({"maxAmount": "4437482594513646.0"}, lambda payment: True),
     "status": ({"status": "completed"}, lambda payment: payment["status"] == "completed"),
     "another status": ({"status": "cancelled"}, lambda payment: payment["status"] == "cancelled"),
     "currency": ({"currency": "USD"}, lambda payment: payment["currency"] == "USD"),
@@ -148,6 +149,7 @@ def test_1000_yen_are_more_than_999_99_dollars(shared_psp: Psp, merchant: Accoun
     "query",
     [
         {"minAmount": "1000", "maxAmount": "1"},
+        {"minAmount": "4437482594513646.0"},
         {"reference": "nobody's"},
         {"customerName": "Grace"},
         {"customerName": ".*"},

@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
@@ -491,8 +492,7 @@ def test_what_a_completed_job_left_waiting_can_be_called_off(psp: Psp, account: 
 
 def crowd(database: pymongo.database.Database[Row], owner_id: str, count: int) -> None:
     """Events of an account, as the publisher writes them."""
-    moment = database.events.find_one({}, sort=[("created_at", 1)])
-    assert moment is not None
+    moment = datetime.now(UTC)
     rows = [
         {
             "_id": f"evt_{owner_id}_{number:05}",
@@ -501,7 +501,7 @@ def crowd(database: pymongo.database.Database[Row], owner_id: str, count: int) -
             "object_id": f"cus_{owner_id}_{number}",
             "stream_id": f"cus_{owner_id}_{number}",
             "sequence": 1,
-            "created_at": moment["created_at"],
+            "created_at": moment,
             "body": b"{}",
         }
         for number in range(count)
