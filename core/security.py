@@ -3,6 +3,7 @@
 import asyncio
 import os
 import secrets
+import sys
 import zlib
 from base64 import b64encode
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +20,7 @@ T = TypeVar("T")
 
 _BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 RANDOM_LENGTH = 32  # base62: 190 bits
+HASHING_NICENESS = 10  # sched(7): a tenth of the weight of 0
 CHECKSUM_LENGTH = 6  # base62 holds a CRC-32 in six characters
 
 
@@ -30,7 +32,9 @@ class PasswordHasher:
 
     def __init__(self, cost: int, *, max_waiting: int = 64):
         self._scheme = bcrypt_sha256.using(rounds=cost)
-        self._threads = ThreadPoolExecutor(max(1, (os.cpu_count() or 2) - 1), thread_name_prefix="bcrypt")
+        self._threads = ThreadPoolExecutor(
+            max(1, (os.cpu_count() or 2) - 1), thread_name_prefix="bcrypt", initializer=_give_way
+        )
         self._max_waiting = max_waiting
         self._waiting = 0
         self._nobodys_hash = self._scheme.hash(secrets.token_urlsafe(16))
@@ -103,6 +107,13 @@ REFRESH_TOKEN = CredentialKind("psp_rt_", "sess")
 def new_webhook_secret() -> str:
     """`whsec_` and base64 of 32 random bytes: the form that Standard Webhooks libraries take."""
     return "whsec_" + b64encode(secrets.token_bytes(32)).decode("ascii")
+
+
+def _give_way() -> None:
+    """Leaves nine tenths of a core that others want to them: hashing is long, and no payment should wait for it.
+    Linux alone gives each thread a priority of its own."""
+    if sys.platform == "linux":
+        os.nice(HASHING_NICENESS)
 
 
 def _checksum(body: str) -> str:

@@ -35,7 +35,6 @@ class Command:
 async def charge_with(request: Request, body: ChargeFields, customer_id: str | None, route: str) -> Answer:
     """Carry out the charge that a request is. `route` is where its idempotency keys count."""
     command = command_of(request)
-    has_card = body.card is not None or body.card_token is not None or body.card_id is not None
     return await command.psp.charging.charge(
         command.caller,
         body,
@@ -43,8 +42,7 @@ async def charge_with(request: Request, body: ChargeFields, customer_id: str | N
         route=route,
         idempotency_key=command.idempotency_key,
         wait_s=command.wait_s,
-        # Only a card can send its holder to a page of ours.
-        base_url=str(request.base_url) if has_card else "",
+        base_url=lambda: str(request.base_url),
     )
 
 

@@ -1,6 +1,7 @@
 """Charging: accepting a payment, which is one insert."""
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
@@ -51,13 +52,13 @@ class Charging:
         route: str,
         idempotency_key: str | None,
         wait_s: float,
-        base_url: str,
+        base_url: Callable[[], str],
     ) -> Answer:
         """Accept a charge: one insert, which is at the same time the claim of its idempotency key.
 
         With a key, the id is derived from it: whoever inserts first made the payment, and everybody else finds that
-        the id exists and repeats that answer. With `wait_s` the answer waits for the final state. `base_url` is where
-        the cardholder can be sent for 3-D Secure.
+        the id exists and repeats that answer. With `wait_s` the answer waits for the final state. `base_url`
+        gives the address by which the client reached us, asked for where 3-D Secure has to send the cardholder there.
         """
         if idempotency_key is None:
             payment_id, asked = ids.fresh("txn"), None
@@ -86,7 +87,7 @@ class Charging:
         customer_id: str | None,
         payment_id: str,
         asked: bytes | None,
-        base_url: str,
+        base_url: Callable[[], str],
     ) -> Answer:
         _require_what_the_key_opens(caller, request, customer_id)
         uses = await self._uses_left(caller.payment_key) if caller.payment_key else None

@@ -1,5 +1,6 @@
 """Where a payment's money comes from: a card that was typed, a token, a saved card, and whose it is."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from core.errors import NotFound
@@ -34,7 +35,12 @@ class Funding:
         self._challenges = challenges
 
     async def source(
-        self, caller: Caller, request: ChargeFields, customer_id: str | None, payment_id: str, base_url: str
+        self,
+        caller: Caller,
+        request: ChargeFields,
+        customer_id: str | None,
+        payment_id: str,
+        base_url: Callable[[], str],
     ) -> Source:
         """What this charge is paid with. Which charge uses a token up, the insert of the payment decides.
 
@@ -54,4 +60,4 @@ class Funding:
             # Last, so that nearly every refusal leaves the token as it was.
             card = await self._cards.claim(caller, request.card_token, _PAYING)
         asks = card is not None and card.challenges
-        return Source(card, customer_id, customer_name, self._challenges.url(base_url, payment_id) if asks else None)
+        return Source(card, customer_id, customer_name, self._challenges.url(base_url(), payment_id) if asks else None)

@@ -1,6 +1,9 @@
 """Passwords, and the credentials that carry a checksum."""
 
 import asyncio
+import os
+import sys
+import threading
 
 import pytest
 
@@ -84,4 +87,16 @@ async def test_a_full_queue_is_refused_at_once() -> None:
 
     assert [type(result) for result in results] == [str, str, Unavailable]
     assert await hasher.hash("password")
+    hasher.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems give priorities to processes alone")
+async def test_hashing_gives_way_to_whatever_else_wants_the_core() -> None:
+    hasher = PasswordHasher(4)
+    await hasher.hash("password")
+
+    threads = {thread.name: os.getpriority(os.PRIO_PROCESS, thread.native_id or 0) for thread in threading.enumerate()}
+
+    hashing = [niceness for name, niceness in threads.items() if name.startswith("bcrypt")]
+    assert min(hashing) == min(threads["MainThread"] + 10, 19)
     hasher.close()
