@@ -149,6 +149,7 @@ class Charging:
             card_token_id=request.card_token,
             challenge_url=source.challenge_url,
             payment_key_id=caller.payment_key.id if caller.payment_key else None,
+            request_id=caller.request_id,
         )
 
     async def _settled(self, payment_id: str, wait_s: float) -> Payment | None:
