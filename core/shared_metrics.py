@@ -21,18 +21,20 @@ if sys.platform != "win32":
     import fcntl
 
 _ALIVE, _ENDED = ".alive", "ended"
-_place: Path | None = None
 _own = ""
-"""What this process calls its files. A process that was forked has a name of its own, too."""
+"""What this process is called there. Chosen when it begins to share: what is chosen on import, processes that are
+forked afterwards have in common."""
+_place: Path | None = None
 _own_lock: int | None = None
 
 
 def share(directory: Path) -> None:
     """From now on what this process counts is kept there, together with others'. To be called before anything is
     counted; what is called after the first time does nothing. Raises OSError where nothing can be kept there."""
-    global _place, _own, _own_lock  # noqa: PLW0603 - a process has one
+    global _own, _place, _own_lock  # noqa: PLW0603 - a process has one
     if _place is not None or sys.platform == "win32":
         return
+    _own = secrets.token_hex(8)
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     tidying = lock(directory / "tidy.lock", fcntl.LOCK_EX)
     try:
@@ -40,7 +42,6 @@ def share(directory: Path) -> None:
             # The first of them: what an older version has left may have other labels.
             for left in directory.glob("*.db"):
                 left.unlink()
-        _own = secrets.token_hex(8)
         _own_lock = lock(directory / f"{_own}{_ALIVE}", fcntl.LOCK_EX)
     finally:
         os.close(tidying)

@@ -113,7 +113,7 @@ class Charging:
         """The uses that a payment key has left; None for one without a limit. Raises PaymentKeyUsedUp."""
         if key.max_uses is None:
             return None
-        left = range(await self._payments.uses_of_key(key.id) + 1, key.max_uses + 1)
+        left = range(await self._payments.uses_of_key(key.owner_id, key.id) + 1, key.max_uses + 1)
         if not left:
             raise PaymentKeyUsedUp
         return left
