@@ -11,6 +11,8 @@ from structlog.typing import EventDict
 
 ACCESS = "mock_psp.access"
 """Has a line for each request."""
+STEPS = "mock_psp.worker"
+"""Has a line for each answer of the bank and each attempt to deliver a webhook."""
 _ACCESS = "uvicorn.access"
 _UNREADABLE = "(a log message that does not fit its arguments)"
 
@@ -71,8 +73,9 @@ def write_logs(*, as_json: bool) -> None:
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     root.setLevel(logging.INFO)
     theirs = logging.getLogger(_ACCESS)
-    # So does `uvicorn --no-access-log` leave it.
-    logging.getLogger(ACCESS).disabled = not theirs.hasHandlers()
+    for name in (ACCESS, STEPS):
+        # So does `uvicorn --no-access-log` leave it.
+        logging.getLogger(name).disabled = not theirs.hasHandlers()
     for name in ("uvicorn", "uvicorn.error", _ACCESS):
         logging.getLogger(name).handlers.clear()
         logging.getLogger(name).propagate = True

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from core import clock, metrics
 from core.crypto import CannotDecrypt, Sealer
 from core.database import DriverError
-from core.logs import structured_logger
+from core.logs import STEPS, structured_logger
 from domain import retry
 from domain.attempts import Attempt
 from domain.origins import is_origin
@@ -29,7 +29,8 @@ LEASE_S = 30
 living worker never loses its lease."""
 URL_LIMIT = 8
 """How many may be under way at once to the origin of payments' own URLs. An endpoint has a limit of its own."""
-_LOG = structured_logger("mock_psp.worker")
+_LOG = structured_logger(__name__)
+_STEPS = structured_logger(STEPS)
 _RESULTS = {DeliveryState.DELIVERED: "delivered", DeliveryState.PENDING: "again_later", DeliveryState.DEAD: "dead"}
 
 
@@ -160,7 +161,7 @@ class Delivery:
         metrics.ATTEMPTS.labels(result, _why(reply)).inc()
         metrics.ATTEMPT_DURATION.labels(result).observe(reply.duration_ms / 1000)
         delivery = sent.parcel.delivery
-        _LOG.info(
+        _STEPS.info(
             "webhook attempt",
             request_id=sent.parcel.message.request_id,
             event_id=delivery.event_id,

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from core import clock
 from core.crypto import CannotDecrypt
-from core.logs import structured_logger
+from core.logs import STEPS, structured_logger
 from domain import payments as rules
 from domain.acquiring import Answer, Operation, OperationKind, Verdict
 from domain.bank_answers import answered
@@ -17,7 +17,8 @@ from services.payment_changes import outbox
 from services.signals import Signals
 from services.vault import CardVault
 
-_LOG = structured_logger("mock_psp.worker")
+_LOG = structured_logger(__name__)
+_STEPS = structured_logger(STEPS)
 BATCH = 250
 LEASE_S = 10
 """How long a payment waits when its worker has died. A batch takes milliseconds; where it takes longer than this,
@@ -167,7 +168,7 @@ class Processing:
 
 def _log(asked: _Asked, answer: Answer) -> None:
     """A line for each answer that was written down. That none comes, HttpBank says once for all."""
-    _LOG.info(
+    _STEPS.info(
         "bank operation",
         request_id=asked.intent.request_id,
         payment_id=asked.payment_id,

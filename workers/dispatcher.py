@@ -30,7 +30,7 @@ RATE_PAUSE_S = 0.1
 """How soon a target that used up its rate is looked at again."""
 SWEEPS_SHARE = 10
 """A sweep over very many targets takes its time, and comes so many times less often."""
-_LOG = structured_logger("mock_psp.worker")
+_LOG = structured_logger(__name__)
 
 
 class Dispatcher:

@@ -15,7 +15,7 @@ import pymongo
 import pytest
 
 from tests.conftest import ADMIN_EMAIL, ADMIN_PASSWORD, QUICK, Server, free_port, serving
-from tests.factories import Psp
+from tests.factories import Psp, card
 from tests.processes import ROOT, clean_environment
 
 DATABASE = "log_lines"
@@ -90,7 +90,9 @@ def test_a_request_id_with_a_secret_in_it_is_logged_without(psp: Psp, server: Se
     assert PAN.encode() not in server.log.read_bytes()[logged:]
 
 
-def test_without_an_access_log_requests_have_no_line(data_dir: Path, mongo_uri: str, tmp_path: Path) -> None:
+def test_without_an_access_log_neither_requests_nor_workers_write_lines(
+    data_dir: Path, mongo_uri: str, tmp_path: Path
+) -> None:
     port, log = free_port(), tmp_path / "uvicorn.log"
     settings = {"MONGODB_DB": "no_access_log", "DATA_DIR": str(data_dir), **QUICK}
     options = ["--app-dir", str(ROOT), "--port", str(port), "--no-access-log"]
@@ -105,6 +107,9 @@ def test_without_an_access_log_requests_have_no_line(data_dir: Path, mongo_uri: 
     server = Server(process, f"http://127.0.0.1:{port}", log)
     try:
         server.wait_until_ready()
+        with httpx.Client(base_url=server.url, timeout=35, verify=False) as client:
+            psp = Psp(client, ADMIN_EMAIL, ADMIN_PASSWORD)
+            psp.completed(psp.register(), card=card())
     finally:
         server.stop()
     with pymongo.MongoClient[dict[str, Any]](mongo_uri) as mongo:
@@ -112,3 +117,4 @@ def test_without_an_access_log_requests_have_no_line(data_dir: Path, mongo_uri: 
 
     assert "Application startup complete" in log.read_text()
     assert "/api/v1/status" not in log.read_text()
+    assert "bank operation" not in log.read_text()
