@@ -1,15 +1,23 @@
 """The pages people follow: each block is pasted into a terminal, and what the page shows has to be printed."""
 
+import ast
+import errno
+import os
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from domain.payments import MOVES, Status
 from tests.conftest import Server
-from tests.docs.markdown import ROOT, fences
+from tests.docs.markdown import ROOT, fences, read, rows
 from tests.docs.terminal import Terminal
 
+DIAGRAMMED = [ROOT / "docs/architecture.md", *sorted(ROOT.glob("docs/concepts/[a-z]*.md"))]
 PREPARATION = ROOT / "docs/how-to/README.md"
-PAGES = sorted([*ROOT.glob("docs/how-to/*.md"), *ROOT.glob("docs/concepts/*.md")])
+TROUBLESHOOTING = ROOT / "docs/troubleshooting.md"
+PAGES = sorted([*ROOT.glob("docs/how-to/*.md"), *ROOT.glob("docs/concepts/*.md"), TROUBLESHOOTING])
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT / "docs")))
@@ -47,3 +55,47 @@ def test_each_how_to_page_begins_with_the_preparation_and_is_listed() -> None:
         if page.parent == PREPARATION.parent and page != PREPARATION:
             assert "(README.md#before-you-begin)" in page.read_text("utf-8"), page
             assert f"({page.name})" in index, page
+
+
+def texts() -> Iterator[str]:
+    """Every text in the application's source, `…` where a value is put in; and what it passes on of the system."""
+    yield os.strerror(errno.EADDRINUSE).lower()
+    folders = ("core", "domain", "repositories", "services", "workers", "routers", "commands", "schemas")
+    for path in [ROOT / "cli.py", *(path for folder in folders for path in (ROOT / folder).glob("*.py"))]:
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                yield node.value.replace("%s", "…")
+            elif isinstance(node, ast.JoinedStr):
+                parts = [part.value if isinstance(part, ast.Constant) else "…" for part in node.values]
+                yield "".join(map(str, parts))
+
+
+def test_every_message_that_is_explained_is_one_that_the_program_prints() -> None:
+    printed = "\n".join(texts())
+    explained: list[str] = []
+    for symptom, why, *_ in rows(TROUBLESHOOTING.read_text("utf-8")):
+        sentences = [text for text in re.findall(r"`([^`]+)`", why) if text[0].isupper() and text.endswith((".", "…"))]
+        explained += [*re.findall(r"`([^`]+)`", symptom), *sentences]
+
+    assert len(explained) > 50
+    assert [message for message in explained if message not in printed] == []
+
+
+def test_the_states_that_are_drawn_are_those_of_the_rules() -> None:
+    (drawn,) = [code for _, code in fences(read("docs/concepts/states.md")) if code.startswith("stateDiagram-v2\n")]
+    arrows = re.findall(r"^ +(\S+) --> (\S+)$", drawn, re.MULTILINE)
+
+    assert len(arrows) == len(drawn.splitlines()) - 1
+    assert {(before, after) for before, after in arrows if "[*]" not in (before, after)} == {
+        (before, after) for before, successors in MOVES.items() for after in successors
+    }
+    assert [after for before, after in arrows if before == "[*]"] == [Status.PENDING]
+    assert {before for before, after in arrows if after == "[*]"} == {status for status in Status if not MOVES[status]}
+
+
+@pytest.mark.parametrize("page", DIAGRAMMED, ids=lambda page: page.stem)
+def test_a_concept_has_a_diagram_and_points_into_the_code(page: Path) -> None:
+    text = page.read_text("utf-8")
+
+    assert any(language == "mermaid" for language, _ in fences(text))
+    assert len(re.findall(r"\]\((?:\.\./)+\w+/\w+\.py\)", text)) > 2

@@ -15,9 +15,7 @@ from tests.tables import each
 
 WALK = section(read("README.md"), "## A five-minute walk")
 MORE = section(read("README.md"), "## Decline a card, ask for 3-D Secure, give money back")
-PAGES = sorted(
-    [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("docs/decisions/*.md")], key=lambda page: page.name
-)
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")], key=lambda page: str(page))
 
 
 # A person has slept long enough when the next thing is there; a busy machine may take longer. So each `sleep` of the
