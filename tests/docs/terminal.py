@@ -51,7 +51,11 @@ class Terminal:
             self._bash = subprocess.Popen(
                 ["bash", "-eu", "-o", "pipefail"],
                 cwd=ROOT,
-                env={**clean_environment(HOOK_PORT=str(free_port()), **settings), "PATH": path, "COLUMNS": "200"},
+                env={
+                    **clean_environment(**{"HOOK_PORT": str(free_port()), **settings}),
+                    "PATH": path,
+                    "COLUMNS": "200",
+                },
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -94,6 +98,11 @@ class Terminal:
             )
 
     @property
+    def everything(self) -> str:
+        """All that was printed so far."""
+        return self._log.read_text("utf-8")
+
+    @property
     def _printed(self) -> str:
         """Since the last block began."""
         return self._log.read_bytes()[self._begin :].decode()
@@ -111,7 +120,7 @@ class Terminal:
         try:
             print(line, file=self._bash.stdin, flush=True)
         except BrokenPipeError:
-            raise AssertionError(self._log.read_text()) from None
+            raise AssertionError(self.everything) from None
 
     def _wait_for(self, done: Callable[[], bool], timeout_s: float, complaint: str, *more: str) -> None:
         deadline = time.monotonic() + timeout_s

@@ -17,10 +17,14 @@ from tests.docs.terminal import Terminal
 DIAGRAMMED = [ROOT / "docs/architecture.md", *sorted(ROOT.glob("docs/concepts/[a-z]*.md"))]
 PREPARATION = ROOT / "docs/how-to/README.md"
 TROUBLESHOOTING = ROOT / "docs/troubleshooting.md"
+# With a server that takes what is forwarded: test_command_line.py.
+COMMAND_LINE = ROOT / "docs/how-to/command-line.md"
 PAGES = sorted([*ROOT.glob("docs/how-to/*.md"), *ROOT.glob("docs/concepts/*.md"), TROUBLESHOOTING])
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT / "docs")))
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if page != COMMAND_LINE], ids=lambda page: str(page.relative_to(ROOT / "docs"))
+)
 def test_a_page_can_be_followed_and_shows_what_comes(
     page: Path, server: Server, data_dir: Path, tmp_path: Path
 ) -> None:
@@ -55,6 +59,13 @@ def test_each_how_to_page_begins_with_the_preparation_and_is_listed() -> None:
         if page.parent == PREPARATION.parent and page != PREPARATION:
             assert "(README.md#before-you-begin)" in page.read_text("utf-8"), page
             assert f"({page.name})" in index, page
+
+
+def test_the_index_has_every_page() -> None:
+    index = read("docs/README.md")
+    pages = [page.relative_to(ROOT / "docs") for page in ROOT.glob("docs/**/*.md") if page.parent.name != "decisions"]
+
+    assert [str(page) for page in pages if f"({page})" not in index] == ["README.md"]
 
 
 def texts() -> Iterator[str]:
