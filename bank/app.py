@@ -36,6 +36,7 @@ from core.config import Settings
 from core.crypto import Sealer
 from core.database import DriverError, outage
 from core.logs import structured_logger
+from core.metrics_server import served_metrics
 from core.process_figures import counted
 from core.startup import BriefStartErrors
 from domain.acquiring import Answer, Operation, OperationKind
@@ -52,7 +53,11 @@ _LOG = structured_logger("mock_psp.bank")
 def create_app(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with counted("bank", settings.data_dir), connected(settings) as database:
+        async with (
+            counted("bank", settings.data_dir),
+            served_metrics(settings),
+            connected(settings) as database,
+        ):
             hash_key = await keyring.hash_key(database, Sealer(settings.secrets.encryption_keys))
             books = Books(database)
             await books.create_indexes()

@@ -10,9 +10,10 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from prometheus_client import Metric, values
+from prometheus_client import CollectorRegistry, Metric, generate_latest, values
 from prometheus_client.mmap_dict import MmapedDict
 from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
 
 from core.metrics import REGISTRY
 from core.mongo_files import lock
@@ -50,8 +51,22 @@ def share(directory: Path) -> None:
     _place = directory
 
 
-def collected() -> Iterable[Metric]:
-    """What all processes have counted. Reads files: not in the event loop."""
+def exposition(more: Iterable[Metric] = ()) -> bytes:
+    """What all processes have counted, and these, in Prometheus's text format. Reads files: not in the event loop."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Found([*_collected(), *more]))
+    return generate_latest(registry)
+
+
+class _Found(Collector):
+    def __init__(self, families: Iterable[Metric]):
+        self._families = families
+
+    def collect(self) -> Iterable[Metric]:
+        return self._families
+
+
+def _collected() -> Iterable[Metric]:
     if _place is None:
         return list(REGISTRY.collect())
     tidying = lock(_place / "tidy.lock", fcntl.LOCK_EX)
