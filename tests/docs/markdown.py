@@ -19,6 +19,22 @@ def blocks(text: str, language: str) -> list[str]:
     return [code for name, code in _BLOCK.findall(text) if name == language]
 
 
+def fences(text: str) -> list[tuple[str, str]]:
+    """Every block between fences, with its language: none is passed over, wherever it stands and whatever it is."""
+    found: list[tuple[str, str]] = []
+    language, code = None, ""
+    for line in text.splitlines():
+        if not line.lstrip(" >*-").startswith(("```", "~~~")):
+            code += f"{line}\n"
+        elif language is None:
+            language, code = line.strip()[3:].strip(), ""
+        else:
+            found.append((language, code))
+            language = None
+    assert language is None, f"a block of {language} has no end"
+    return found
+
+
 def section(text: str, heading: str) -> str:
     """From this heading to the next one of the same or a higher level."""
     level = len(heading) - len(heading.lstrip("#"))
