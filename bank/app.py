@@ -5,7 +5,7 @@ It trusts whoever reaches it, as a bank's host behind a private line does: it li
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from datetime import date
@@ -18,7 +18,7 @@ from fastapi_offline import FastAPIOffline
 
 from bank import rules
 from bank.books import Books
-from bank.engine import BankEngine, SettlementLine, Silence
+from bank.engine import BankEngine, Outcome, SettlementLine, Silence
 from bank.messages import (
     AnswerOut,
     AuthorisationIn,
@@ -35,6 +35,8 @@ from core import clock
 from core.config import Settings
 from core.crypto import Sealer
 from core.database import DriverError, outage
+from core.logs import structured_logger
+from core.metrics_server import served_metrics
 from core.process_figures import counted
 from core.startup import BriefStartErrors
 from domain.acquiring import Answer, Operation, OperationKind
@@ -45,12 +47,17 @@ LOST_ANSWER_S = 10.0
 """How long a caller is kept waiting for an answer that does not arrive: longer than the gateway waits."""
 MAX_DAYS_BACK = 3660
 router = APIRouter()
+_LOG = structured_logger("mock_psp.bank")
 
 
 def create_app(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with counted("bank", settings.data_dir), connected(settings) as database:
+        async with (
+            counted("bank", settings.data_dir),
+            served_metrics(settings),
+            connected(settings) as database,
+        ):
             hash_key = await keyring.hash_key(database, Sealer(settings.secrets.encryption_keys))
             books = Books(database)
             await books.create_indexes()
@@ -82,7 +89,9 @@ EngineDep = Annotated[BankEngine, Depends(_engine)]
 @router.post("/operations")
 async def submit(engine: EngineDep, body: BatchIn) -> BatchOut:
     """Carry out a batch: authorisations first, then what follows them. An answer that is missing does not arrive."""
-    outcomes = await engine.submit([one.operation() for one in body.operations])
+    operations = [one.operation() for one in body.operations]
+    outcomes = await engine.submit(operations)
+    _log(operations, outcomes)
     return BatchOut(answers=[AnswerOut.of(outcome) for outcome in outcomes if isinstance(outcome, Answer)])
 
 
@@ -155,12 +164,26 @@ async def health(engine: EngineDep) -> dict[Literal["status"], Literal["ok"]]:
 
 async def _carry_out(engine: BankEngine, operation: Operation) -> AnswerOut:
     (outcome,) = await engine.submit([operation])
+    _log([operation], [outcome])
     if isinstance(outcome, Answer):
         return AnswerOut.of(outcome)
     if outcome is Silence.LOST:
         await asyncio.sleep(LOST_ANSWER_S)
         raise HTTPException(504, "The answer was lost. Look the operation up.")
     raise HTTPException(503, "Not carried out. Try again.", {"Retry-After": "1"})
+
+
+def _log(operations: Sequence[Operation], outcomes: Sequence[Outcome]) -> None:
+    """A line for each operation that was asked for. (An answer is of its first time.)"""
+    for operation, outcome in zip(operations, outcomes, strict=True):
+        _LOG.info(
+            "operation",
+            request_id=operation.request_id,
+            operation_id=operation.id,
+            kind=operation.kind.value,
+            merchant=operation.merchant_id,
+            verdict=outcome.verdict.value if isinstance(outcome, Answer) else outcome.value,
+        )
 
 
 def _totals(lines: list[SettlementLine]) -> list[SettlementTotalOut]:

@@ -11,6 +11,7 @@ from schemas.common import CurrencyCode, Moment, RequestModel, ResponseModel
 MAX_BATCH = 500
 
 Id = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[\x21-\x7e]+$")]
+RequestId = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[\x21-\x7e]+$")]
 AmountMinor = Annotated[int, Field(ge=0, le=MAX_AMOUNT_MINOR, strict=True)]
 
 
@@ -23,6 +24,7 @@ class AuthorisationIn(RequestModel):
     currency: CurrencyCode
     capture: bool = False
     pan: str | None = Field(default=None, pattern=r"^[0-9]{12,19}$", repr=False)
+    request_id: RequestId | None = None
 
     def operation(self) -> Operation:
         return Operation(kind=OperationKind.AUTHORISE, authorisation_id=self.id, **self.model_dump())
@@ -36,6 +38,7 @@ class FollowUpIn(RequestModel):
     merchant_id: Id
     amount_minor: AmountMinor
     currency: CurrencyCode
+    request_id: RequestId | None = None
 
     def operation(self, kind: OperationKind) -> Operation:
         return Operation(kind=kind, **self.model_dump())

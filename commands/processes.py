@@ -7,6 +7,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from core.config import Settings
+from core.metrics_server import served_metrics
 from core.process_figures import counted
 from core.startup import settle_memory
 from services.psp import open_psp
@@ -18,7 +19,12 @@ async def work(settings: Settings) -> None:
     stopped = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
-    async with counted("worker", settings.data_dir), open_psp(settings, is_worker=True) as psp, running_workers(psp):
+    async with (
+        counted("worker", settings.data_dir),
+        served_metrics(settings),
+        open_psp(settings, is_worker=True) as psp,
+        running_workers(psp),
+    ):
         settle_memory()
         typer.echo("Worker running. Ctrl-C stops it.")
         await stopped.wait()

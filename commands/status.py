@@ -1,4 +1,4 @@
-"""`status`: whether the server answers, MongoDB does, and workers keep up."""
+"""`status`: whether the server answers, MongoDB does, which workers live, and whether they keep up."""
 
 import json
 from dataclasses import dataclass
@@ -8,10 +8,13 @@ import aiohttp
 import typer
 
 from commands.api import API_PATH
+from core.clock import rfc3339
 from core.config import Settings
 from core.database import DriverError
 from core.errors import ConfigurationError
+from repositories.heartbeats import Heartbeat
 from services.backlog import Backlog
+from services.health import RECENT_S
 from services.psp import open_psp
 
 BEHIND_S = 30
@@ -27,6 +30,8 @@ class Report:
     mongodb: str | None
     """`up` or `down`; None where only the server was to be asked."""
     backlog: Backlog | None
+    workers: list[Heartbeat] | None
+    """Those that live; None where nobody could look."""
 
     @property
     def worker(self) -> str | None:
@@ -40,22 +45,22 @@ class Report:
 
     @property
     def well(self) -> bool:
-        return self.server == "up" and self.mongodb != "down" and self.worker != "behind"
+        return self.server == "up" and self.mongodb != "down" and self.worker != "behind" and self.workers != []
 
 
 async def look(url: str, settings: Settings | None) -> Report:
     """What there is to see, of the database where settings are given."""
     server = await _server(url)
     if settings is None:
-        return Report(url, server, None, None)
+        return Report(url, server, None, None, None)
     if settings.mongodb_uri is None and server == "down":
         # The embedded one stops with its last process: to look at it would be to start it.
-        return Report(url, server, "down", None)
+        return Report(url, server, "down", None, None)
     try:
         async with open_psp(settings, is_worker=True) as psp:
-            return Report(url, server, "up", await psp.backlogs.read())
+            return Report(url, server, "up", await psp.backlogs.read(), await psp.health.workers())
     except (ConfigurationError, DriverError):
-        return Report(url, server, "down", None)
+        return Report(url, server, "down", None, None)
 
 
 def tell(report: Report, *, as_json: bool) -> None:
@@ -68,6 +73,11 @@ def tell(report: Report, *, as_json: bool) -> None:
         waits = _waits(report.backlog)
         told = ", ".join(f"{name} for {waited_s:.0f} s" for name, waited_s in waits.items() if waited_s is not None)
         typer.echo(f"Worker   {report.worker:9} {f'due: {told}' if told else 'nothing is due'}")
+    if report.workers is not None:
+        first, *others = _living(report.workers)
+        typer.echo(f"Workers  {len(report.workers) or 'none':<9} {first}")
+        for other in others:
+            typer.echo(f"{'':18} {other}")
 
 
 def _as_json(report: Report) -> dict[str, Any]:
@@ -78,7 +88,28 @@ def _as_json(report: Report) -> dict[str, Any]:
         "mongodb": report.mongodb,
         "worker": report.worker,
         "dueForSeconds": None if report.backlog is None else _waits(report.backlog),
+        "workers": None if report.workers is None else [_worker(one) for one in report.workers],
     }
+
+
+def _worker(one: Heartbeat) -> dict[str, Any]:
+    return {
+        "id": one.worker_id,
+        "host": one.host,
+        "process": one.process,
+        "startedAt": one.started_at and rfc3339(one.started_at),
+        "lastSeenSeconds": one.age_s,
+    }
+
+
+def _living(workers: list[Heartbeat]) -> list[str]:
+    if not workers:
+        return [f"no sign of life of any for {RECENT_S} s: start one with python cli.py worker"]
+    return [f"{one.worker_id}{_place(one)}, last seen {one.age_s} s ago" for one in workers]
+
+
+def _place(one: Heartbeat) -> str:
+    return "" if one.started_at is None else f" on {one.host}, process {one.process} since {rfc3339(one.started_at)}"
 
 
 def _waits(backlog: Backlog) -> dict[str, float | None]:

@@ -5,7 +5,9 @@ import os
 import re
 import secrets
 from base64 import b64encode
+from collections.abc import Sequence
 from functools import cached_property
+from hmac import compare_digest
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
@@ -88,6 +90,7 @@ class Settings(Address):
     retention_days: int | None = Field(default=None, ge=1, le=MAX_RETENTION_DAYS)
 
     metrics_token: SecretStr | None = None
+    metrics_port: int | None = Field(default=None, ge=1, le=65535)
 
     rate_limit: bool = False
     trusted_proxies: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = ()
@@ -198,6 +201,20 @@ class Settings(Address):
             if _easily_guessed(self.system_admin_password.get_secret_value()):
                 raise ValueError("SYSTEM_ADMIN_PASSWORD is easily guessed: take another one in production")
         return self
+
+    @property
+    def shows_metrics(self) -> bool:
+        """Whether there is a /metrics: in production not without a token."""
+        return self.metrics_token is not None or not self.production
+
+    def opens_metrics(self, authorization: Sequence[str]) -> bool:
+        """Whether METRICS_TOKEN is in this `Authorization` header; anything opens where there is no token. Of two
+        headers, a proxy before us may have looked at the other one."""
+        if self.metrics_token is None:
+            return True
+        scheme, _, token = authorization[0].partition(" ") if len(authorization) == 1 else ("", "", "")
+        wanted = self.metrics_token.get_secret_value()
+        return scheme.lower() == "bearer" and compare_digest(token.strip().encode(), wanted.encode())
 
     @property
     def production(self) -> bool:

@@ -10,9 +10,10 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from prometheus_client import Metric, values
+from prometheus_client import CollectorRegistry, Metric, generate_latest, values
 from prometheus_client.mmap_dict import MmapedDict
 from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
 
 from core.metrics import REGISTRY
 from core.mongo_files import lock
@@ -21,7 +22,9 @@ if sys.platform != "win32":
     import fcntl
 
 _ALIVE, _ENDED = ".alive", "ended"
-_OWN = secrets.token_hex(8)
+_own = ""
+"""What this process is called there. Chosen when it begins to share: what is chosen on import, processes that are
+forked afterwards have in common."""
 _place: Path | None = None
 _own_lock: int | None = None
 
@@ -29,9 +32,10 @@ _own_lock: int | None = None
 def share(directory: Path) -> None:
     """From now on what this process counts is kept there, together with others'. To be called before anything is
     counted; what is called after the first time does nothing. Raises OSError where nothing can be kept there."""
-    global _place, _own_lock  # noqa: PLW0603 - a process has one
+    global _own, _place, _own_lock  # noqa: PLW0603 - a process has one
     if _place is not None or sys.platform == "win32":
         return
+    _own = secrets.token_hex(8)
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     tidying = lock(directory / "tidy.lock", fcntl.LOCK_EX)
     try:
@@ -39,16 +43,30 @@ def share(directory: Path) -> None:
             # The first of them: what an older version has left may have other labels.
             for left in directory.glob("*.db"):
                 left.unlink()
-        _own_lock = lock(directory / f"{_OWN}{_ALIVE}", fcntl.LOCK_EX)
+        _own_lock = lock(directory / f"{_own}{_ALIVE}", fcntl.LOCK_EX)
     finally:
         os.close(tidying)
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(directory)
-    values.ValueClass = values.MultiProcessValue(lambda: _OWN)
+    values.ValueClass = values.MultiProcessValue(lambda: _own)
     _place = directory
 
 
-def collected() -> Iterable[Metric]:
-    """What all processes have counted. Reads files: not in the event loop."""
+def exposition(more: Iterable[Metric] = ()) -> bytes:
+    """What all processes have counted, and these, in Prometheus's text format. Reads files: not in the event loop."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Found([*_collected(), *more]))
+    return generate_latest(registry)
+
+
+class _Found(Collector):
+    def __init__(self, families: Iterable[Metric]):
+        self._families = families
+
+    def collect(self) -> Iterable[Metric]:
+        return self._families
+
+
+def _collected() -> Iterable[Metric]:
     if _place is None:
         return list(REGISTRY.collect())
     tidying = lock(_place / "tidy.lock", fcntl.LOCK_EX)
@@ -64,7 +82,7 @@ def _tidy(directory: Path) -> bool:
     others_live = False
     for alive in directory.glob(f"*{_ALIVE}"):
         name = alive.name.removesuffix(_ALIVE)
-        if name == _OWN:
+        if name == _own:
             continue
         try:
             held = lock(alive, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -26,6 +26,8 @@ class Operation:
     """Of an authorisation: the money is taken in the same step (a sale)."""
     pan: str | None = field(default=None, repr=False)
     """Of an authorisation: the card's number. None for a payment without a card, which the bank approves."""
+    request_id: str | None = None
+    """Of the request that caused it, for the logs; None where none did."""
 
 
 class Verdict(StrEnum):

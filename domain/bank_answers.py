@@ -27,6 +27,7 @@ def answered(payment: Payment, intent: Intent, answer: Answer | None, now: datet
 
     Without a decision the intent stays and is due again later: nothing fails because the bank was silent.
     """
+    payment = replace(payment, request_id=intent.request_id)
     if answer is None or answer.verdict in (Verdict.PENDING, Verdict.UNKNOWN):
         return _with_intents(payment, _instead(payment, intent, _later(intent, now)))
     approved, decline = answer.verdict is Verdict.APPROVED, answer.decline

@@ -133,6 +133,8 @@ class Intent:
     attempts: int = 0
     """How often no final answer came. After the first time the bank is asked whether it knows the operation."""
     refund_id: str | None = None
+    request_id: str | None = None
+    """Of the request that caused it; None where none did."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +175,8 @@ class Payment:
     deleted: bool = False
     in_hand: bool = False
     """A worker has it: while it is pending, the bank may already have been asked."""
+    request_id: str | None = None
+    """Of the request that caused its latest step, at once or through a worker; None where none did."""
 
     @property
     def due_at(self) -> datetime | None:
@@ -260,6 +264,7 @@ def cancel(payment: Payment, now: datetime) -> Change:
 
 def expire(payment: Payment, now: datetime) -> Change:
     """Nobody captured in time: the bank releases the money."""
+    payment = replace(payment, request_id=None)
     return move(payment, Status.EXPIRED, now, acts_at=None, intents=_void(payment, now))
 
 
@@ -274,7 +279,14 @@ def request_refund(
     if len(payment.refunds) >= MAX_REFUNDS:
         raise NotAccepted(f"Transaction '{payment.id}' has {MAX_REFUNDS} refunds; no more are possible.")
     refund = Refund(refund_id, amount_minor, RefundStatus.PENDING, now, now, reason)
-    intent = Intent(ids.derived("op", refund_id), OperationKind.REFUND, amount_minor, due_at=now, refund_id=refund_id)
+    intent = Intent(
+        ids.derived("op", refund_id),
+        OperationKind.REFUND,
+        amount_minor,
+        due_at=now,
+        refund_id=refund_id,
+        request_id=payment.request_id,
+    )
     return tell_refund(payment, "refund.created", refund, now, intents=(*payment.intents, intent))
 
 
@@ -322,7 +334,8 @@ def _void(payment: Payment, now: datetime) -> tuple[Intent, ...]:
 
 
 def _intent(payment: Payment, kind: OperationKind, amount_minor: int, now: datetime) -> Intent:
-    return Intent(ids.derived("op", payment.id, kind), kind, amount_minor, due_at=now)
+    operation_id = ids.derived("op", payment.id, kind)
+    return Intent(operation_id, kind, amount_minor, due_at=now, request_id=payment.request_id)
 
 
 def _can_be_cancelled(payment: Payment) -> bool:

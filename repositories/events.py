@@ -23,10 +23,24 @@ class EventRecord:
     sequence: int
     created_at: datetime
     body: bytes
+    request_id: str | None = None
+    """Of the request that caused it; None where none did."""
+
+    @property
+    def message(self) -> "EventMessage":
+        return EventMessage(self.body, self.request_id)
 
     @property
     def head(self) -> "EventHead":
         return EventHead(self.id, self.type, self.owner_id, self.stream_id, self.sequence, self.created_at)
+
+
+@dataclass(frozen=True, slots=True)
+class EventMessage:
+    """What receivers are sent of an event."""
+
+    body: bytes
+    request_id: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,15 +96,16 @@ class EventRepository:
                     "sequence": event.sequence,
                     "created_at": event.created_at,
                     "body": event.body,
+                    **({} if event.request_id is None else {"request_id": event.request_id}),
                 }
                 for event in events
             ],
         )
 
-    async def bodies(self, event_ids: Sequence[str]) -> dict[str, bytes]:
+    async def messages(self, event_ids: Sequence[str]) -> dict[str, EventMessage]:
         wanted = {"_id": {"$in": list(set(event_ids))}}
-        rows = self._events.find(wanted, {"body": 1}, batch_size=max(len(event_ids), 2))
-        return {row["_id"]: bytes(row["body"]) for row in await rows.to_list(None)}
+        rows = self._events.find(wanted, {"body": 1, "request_id": 1}, batch_size=max(len(event_ids), 2))
+        return {row["_id"]: EventMessage(bytes(row["body"]), row.get("request_id")) for row in await rows.to_list(None)}
 
     async def body(self, owner_id: str, event_id: str) -> bytes | None:
         """The bytes of the owner's event."""

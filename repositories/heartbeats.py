@@ -1,5 +1,8 @@
 """Signs of life of workers: one document each, with the time of the last one on the server's clock."""
 
+from dataclasses import dataclass
+from datetime import datetime
+
 from core.database import Database, Document, Pipeline
 
 _FORGOTTEN_AFTER_S = 3600
@@ -7,21 +10,49 @@ _FORGOTTEN_AFTER_S = 3600
 _AGE_S: Document = {"$dateDiff": {"startDate": "$beat_at", "endDate": "$$NOW", "unit": "second"}}
 
 
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """A worker that lives. Where an older version runs it, it names neither place nor time."""
+
+    worker_id: str
+    host: str | None
+    process: int | None
+    """Its number on that host."""
+    started_at: datetime | None
+    age_s: int
+    """Since its last sign of life."""
+
+
 class HeartbeatRepository:
     def __init__(self, database: Database):
         self._heartbeats = database["heartbeats"]
         self._acknowledged_by_one = database.acknowledged_by_one("heartbeats")
 
-    async def beat(self, worker_id: str) -> None:
-        """This worker lives now."""
+    async def beat(self, worker_id: str, host: str, process: int) -> None:
+        """This worker lives now, there."""
         expires_at = {"$dateAdd": {"startDate": "$$NOW", "unit": "second", "amount": _FORGOTTEN_AFTER_S}}
-        change: Pipeline = [{"$set": {"beat_at": "$$NOW", "expires_at": expires_at}}]
+        place = {"host": {"$literal": host}, "process": process}
+        started_at = {"$ifNull": ["$started_at", "$$NOW"]}
+        change: Pipeline = [{"$set": {"beat_at": "$$NOW", "expires_at": expires_at, "started_at": started_at, **place}}]
         await self._acknowledged_by_one.update_one({"_id": worker_id}, change, upsert=True)
 
     async def count_recent(self, recent_s: int) -> int:
         """Workers that have shown a sign of life within so many seconds."""
-        since = {"$dateSubtract": {"startDate": "$$NOW", "unit": "second", "amount": recent_s}}
-        return int(await self._heartbeats.count_documents({"$expr": {"$gte": ["$beat_at", since]}}, hint="newest"))
+        return int(await self._heartbeats.count_documents(_recent(recent_s), hint="newest"))
+
+    async def recent(self, recent_s: int, limit: int) -> list[Heartbeat]:
+        """The workers themselves, those first that were heard of last."""
+        pipeline: Pipeline = [
+            {"$match": _recent(recent_s)},
+            {"$sort": {"beat_at": -1}},
+            {"$limit": limit},
+            {"$set": {"age_s": _AGE_S}},
+        ]
+        rows = await self._heartbeats.aggregate(pipeline, hint="newest").to_list(limit)
+        return [
+            Heartbeat(row["_id"], row.get("host"), row.get("process"), row.get("started_at"), row["age_s"])
+            for row in rows
+        ]
 
     async def age_s(self) -> int | None:
         """Seconds since the last sign of life of any worker; None where there never was one, or not for an hour."""
@@ -29,3 +60,8 @@ class HeartbeatRepository:
         for row in await self._heartbeats.aggregate(newest).to_list(1):
             return int(row["age_s"])
         return None
+
+
+def _recent(recent_s: int) -> Document:
+    since = {"$dateSubtract": {"startDate": "$$NOW", "unit": "second", "amount": recent_s}}
+    return {"$expr": {"$gte": ["$beat_at", since]}}

@@ -2,7 +2,8 @@
 
 The lists of an account's payments are the reason for most of them: each filter that can be selective leads an index
 that ends in a sort key, so that a page costs the same in an account of 100 and of 100,000 payments. Indexes on work
-(due, outbox, pending deliveries) are partial and hold live rows only, so finished rows never slow a claim.
+(due, outbox, pending deliveries) are partial and hold live rows only, so finished rows never slow a claim. Unique
+indexes over what belongs to accounts begin with the account: MongoDB asks that of a collection sharded by it.
 """
 
 import asyncio
@@ -81,7 +82,7 @@ INDEXES: dict[str, list[IndexModel]] = {
             partialFilterExpression={"card_token_id": {"$exists": True}},
         ),
         IndexModel(
-            [("payment_key_id", ASCENDING), ("payment_key_use", ASCENDING)],
+            [("owner_id", ASCENDING), ("payment_key_id", ASCENDING), ("payment_key_use", ASCENDING)],
             name="payment_key",
             unique=True,
             partialFilterExpression={"payment_key_use": {"$exists": True}},
@@ -110,7 +111,7 @@ INDEXES: dict[str, list[IndexModel]] = {
         # Partial, because events that an older version has published name no stream; and of the same name as that
         # version's index over the object, so that it takes its place.
         IndexModel(
-            [("stream_id", ASCENDING), ("sequence", ASCENDING)],
+            [("owner_id", ASCENDING), ("stream_id", ASCENDING), ("sequence", ASCENDING)],
             name="object",
             unique=True,
             partialFilterExpression={"stream_id": {"$exists": True}},

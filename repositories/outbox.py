@@ -22,6 +22,8 @@ class OutboxEvent:
     """The object's JSON as the API showed it right after the change."""
     object_id: str | None = None
     """The object that the event is about, where that is another than the one whose sequence numbers it."""
+    request_id: str | None = None
+    """Of the request that caused it; None where none did."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +119,18 @@ def outbox_document(event: OutboxEvent) -> Document:
     }
     if event.object_id is not None:
         document["object_id"] = event.object_id
+    if event.request_id is not None:
+        document["request_id"] = event.request_id
     return document
 
 
 def _from_document(row: Document) -> OutboxEvent:
-    return OutboxEvent(row["id"], row["type"], row["sequence"], row["at"], bytes(row["data"]), row.get("object_id"))
+    return OutboxEvent(
+        row["id"],
+        row["type"],
+        row["sequence"],
+        row["at"],
+        bytes(row["data"]),
+        row.get("object_id"),
+        row.get("request_id"),
+    )

@@ -44,6 +44,7 @@ def to_document(payment: Payment) -> Document:
         "refunds": [_refund_document(refund) for refund in payment.refunds] or None,
         "intents": [_intent_document(intent) for intent in payment.intents] or None,
         "acts_at": payment.acts_at,
+        "request_id": payment.request_id,
         # What workers find it by.
         "due_at": payment.due_at,
     }
@@ -82,6 +83,7 @@ def from_document(row: Document) -> Payment:
         refunds=tuple(_refund(refund) for refund in row.get("refunds", ())),
         intents=tuple(_intent(intent) for intent in row.get("intents", ())),
         acts_at=row.get("acts_at"),
+        request_id=row.get("request_id"),
         in_hand="lease_token" in row,
     )
 
@@ -154,6 +156,8 @@ def _intent_document(intent: Intent) -> Document:
     }
     if intent.refund_id is not None:
         document["refund_id"] = intent.refund_id
+    if intent.request_id is not None:
+        document["request_id"] = intent.request_id
     return document
 
 
@@ -165,6 +169,7 @@ def _intent(row: Document) -> Intent:
         due_at=row["due_at"],
         attempts=row["attempts"],
         refund_id=row.get("refund_id"),
+        request_id=row.get("request_id"),
     )
 
 

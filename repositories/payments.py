@@ -157,9 +157,9 @@ class PaymentRepository:
         """The payment that has this refund, hidden or not."""
         return await self._find({"owner_id": owner_id, "refunds.id": refund_id, "refunds.0": {"$exists": True}})
 
-    async def uses_of_key(self, payment_key_id: str) -> int:
+    async def uses_of_key(self, owner_id: str, payment_key_id: str) -> int:
         """How many of a payment key's limited uses are used up: the number of the last one, since none is left out."""
-        used = {"payment_key_id": payment_key_id, "payment_key_use": {"$gt": 0}}
+        used = {"owner_id": owner_id, "payment_key_id": payment_key_id, "payment_key_use": {"$gt": 0}}
         row = await self._payments.find_one(used, {"payment_key_use": 1}, sort=[("payment_key_use", -1)])
         return int(row["payment_key_use"]) if row else 0
 

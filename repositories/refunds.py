@@ -51,7 +51,6 @@ def _newer(one: RefundSeen) -> UpdateOne:
     view = json_codec.loads_own(one.data)
     fields = {
         "sequence": one.sequence,
-        "owner_id": one.owner_id,
         "payment_id": view["paymentId"],
         "status": view["status"],
         "created_at": datetime.fromisoformat(view["createdAt"]),
@@ -60,7 +59,7 @@ def _newer(one: RefundSeen) -> UpdateOne:
     # A pipeline, so that what is older than what is there changes nothing; values of clients stay inside $literal.
     newer = {"$gt": [one.sequence, {"$ifNull": ["$sequence", 0]}]}
     return UpdateOne(
-        {"_id": one.id},
+        {"_id": one.id, "owner_id": one.owner_id},
         [{"$set": {name: {"$cond": [newer, {"$literal": value}, f"${name}"]} for name, value in fields.items()}}],
         upsert=True,
     )

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from core.errors import InvalidState
 from domain.money import EXPONENTS, to_major
 from domain.payments import Payment, Status
-from routers.dependencies import PspDep
+from routers.dependencies import OriginDep, PspDep
 from routers.route import PspRoute
 
 router = APIRouter(prefix="/3ds", route_class=PspRoute, include_in_schema=False)
@@ -67,11 +67,12 @@ async def challenge_page(psp: PspDep, payment_id: str, proof: str) -> HTMLRespon
 
 @router.post("/{payment_id}/{proof}", response_class=RedirectResponse, status_code=303)
 async def answer_challenge(
-    psp: PspDep, payment_id: str, proof: str, form: Annotated[ChallengeAnswer, Form()]
+    psp: PspDep, origin: OriginDep, payment_id: str, proof: str, form: Annotated[ChallengeAnswer, Form()]
 ) -> RedirectResponse:
     """The cardholder approves or refuses. Leads back to the page, which shows what became of the payment."""
     with suppress(InvalidState):  # answered before, or cancelled meanwhile: the page says so
-        await psp.payments.answer_challenge(payment_id, proof, approved=form.answer == "approve")
+        approved = form.answer == "approve"
+        await psp.payments.answer_challenge(payment_id, proof, approved=approved, request_id=origin.request_id)
     return RedirectResponse(proof, status_code=303, headers=_HEADERS)
 
 

@@ -1,7 +1,7 @@
 """What a route can ask for, as types: the caller, the services, and how a command is to be carried out."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 from fastapi import Depends, Request
@@ -9,6 +9,7 @@ from fastapi import Depends, Request
 from core.errors import InvalidRequest
 from routers.credentials import psp_of
 from routers.origins import origin_of
+from routers.request_ids import request_id_to_keep
 from routers.route import caller_of
 from schemas.payments import ChargeFields
 from services.audit import Actor, Origin
@@ -46,8 +47,12 @@ async def charge_with(request: Request, body: ChargeFields, customer_id: str | N
     )
 
 
+def _caller_with_id(request: Request) -> Caller:
+    return replace(caller_of(request), request_id=request_id_to_keep(request.scope))
+
+
 async def _caller(request: Request) -> Caller:
-    return caller_of(request)
+    return _caller_with_id(request)
 
 
 async def _origin(request: Request) -> Origin:
@@ -72,7 +77,7 @@ def command_of(request: Request) -> Command:
     key, preference = headers.get("idempotency-key"), headers.get("prefer")
     return Command(
         psp_of(request),
-        caller_of(request),
+        _caller_with_id(request),
         None if key is None else _idempotency_key(key),
         _wait_s(preference) if preference else 0.0,
     )

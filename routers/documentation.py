@@ -148,7 +148,7 @@ _WEBHOOK_HEADERS = [
     {
         "in": "header",
         "name": name,
-        "required": True,
+        "required": name != "X-Request-ID",
         "schema": {"type": "string"},
         "description": description,
         "example": shown,
@@ -171,6 +171,11 @@ _WEBHOOK_HEADERS = [
             "Hex HMAC-SHA256 of the raw body, keyed with the whole secret as text, `whsec_` included. While a rotation "
             "overlaps, with the old secret",
             "99e639a483cda1de3b513014446af90cfb1f3a6209a8bc64a80695686e46e92f",
+        ),
+        (
+            "X-Request-ID",
+            "The id of the request that caused the event. Not there where none did. It is not signed",
+            "req_06gztrpz170we29n8r9na1k3t0",
         ),
     )
 ]

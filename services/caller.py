@@ -22,6 +22,8 @@ class Caller:
     """The payment key that was shown in place of the account's own credentials."""
     scopes: frozenset[Scope] = ALL_SCOPES
     """What the API key that was shown opens. Other credentials have no scopes: they open all that is theirs."""
+    request_id: str | None = None
+    """The id of the request, as it may be written down: what it causes carries it on."""
 
     @property
     def is_admin(self) -> bool:

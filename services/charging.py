@@ -113,7 +113,7 @@ class Charging:
         """The uses that a payment key has left; None for one without a limit. Raises PaymentKeyUsedUp."""
         if key.max_uses is None:
             return None
-        left = range(await self._payments.uses_of_key(key.id) + 1, key.max_uses + 1)
+        left = range(await self._payments.uses_of_key(key.owner_id, key.id) + 1, key.max_uses + 1)
         if not left:
             raise PaymentKeyUsedUp
         return left
@@ -149,6 +149,7 @@ class Charging:
             card_token_id=request.card_token,
             challenge_url=source.challenge_url,
             payment_key_id=caller.payment_key.id if caller.payment_key else None,
+            request_id=caller.request_id,
         )
 
     async def _settled(self, payment_id: str, wait_s: float) -> Payment | None:

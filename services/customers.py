@@ -48,7 +48,7 @@ class Customers:
         change = rules.create(
             Customer(id=customer_id, owner_id=caller.account_id, created_at=now, updated_at=now, **fields)
         )
-        event = _event(change)
+        event = _event(change, caller)
         claim = Claim(customer_id, fingerprint, 201, event.data) if fingerprint is not None else None
         if await self._customers.insert(change.customer, event, claim):
             self._signals.outbox_filled(self._customers.outbox)
@@ -91,7 +91,7 @@ class Customers:
         async def work(session: Session) -> None:
             before = await self.get(caller, customer_id, session)
             change = rules.delete(before, clock.now())
-            await self._customers.save(before, change.customer, _event(change), session)
+            await self._customers.save(before, change.customer, _event(change, caller), session)
             await self._cards.delete_all(caller.account_id, customer_id, session)
 
         await self._database.in_transaction(work)
@@ -114,7 +114,7 @@ class Customers:
             change = decide(before)
             if change is None:
                 return before
-            if not await self._customers.save(before, change.customer, _event(change)):
+            if not await self._customers.save(before, change.customer, _event(change, caller)):
                 return None
             self._signals.outbox_filled(self._customers.outbox)
             return change.customer
@@ -155,7 +155,13 @@ def _international(typed: str) -> str:
         raise invalid(("query", "phone"), reason, typed) from None
 
 
-def _event(change: Change) -> OutboxEvent:
+def _event(change: Change, caller: Caller) -> OutboxEvent:
     customer = change.customer
-    data = json_codec.dumps(customer_view(customer))
-    return OutboxEvent(ids.fresh("evt"), change.event_type, customer.sequence, customer.updated_at, data)
+    return OutboxEvent(
+        ids.fresh("evt"),
+        change.event_type,
+        customer.sequence,
+        customer.updated_at,
+        json_codec.dumps(customer_view(customer)),
+        request_id=caller.request_id,
+    )

@@ -1,7 +1,6 @@
 """Delivering webhooks: leasing what is due, signing, sending, and writing down what became of it."""
 
 import asyncio
-import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -9,6 +8,7 @@ from datetime import datetime, timedelta
 from core import clock, metrics
 from core.crypto import CannotDecrypt, Sealer
 from core.database import DriverError
+from core.logs import structured_logger
 from domain import retry
 from domain.attempts import Attempt
 from domain.origins import is_origin
@@ -17,7 +17,7 @@ from domain.webhook_endpoints import EndpointStatus, Ordering, WebhookEndpoint
 from repositories.accounts import AccountRepository
 from repositories.deliveries import DeliveryRepository
 from repositories.delivery_documents import Candidate, DeadReason, DeliveryState, Outcome
-from repositories.events import EventRepository
+from repositories.events import EventMessage, EventRepository
 from repositories.webhook_endpoints import WebhookEndpointRepository
 from services.endpoint_health import EndpointHealth
 from services.parcels import Destination, Fresh, Parcel
@@ -29,7 +29,7 @@ LEASE_S = 30
 living worker never loses its lease."""
 URL_LIMIT = 8
 """How many may be under way at once to the origin of payments' own URLs. An endpoint has a limit of its own."""
-_LOG = logging.getLogger(__name__)
+_LOG = structured_logger("mock_psp.worker")
 _RESULTS = {DeliveryState.DELIVERED: "delivered", DeliveryState.PENDING: "again_later", DeliveryState.DEAD: "dead"}
 
 
@@ -40,7 +40,7 @@ class Found:
     due: dict[str, list[Candidate]]
     endpoints: Mapping[str, WebhookEndpoint | None]
     """None for the origin of payments' own URLs. Targets that take nothing any more are in neither."""
-    bodies: Mapping[str, bytes] = field(default_factory=dict)
+    messages: Mapping[str, EventMessage] = field(default_factory=dict)
     """Those of the events that are at hand."""
 
     @classmethod
@@ -49,7 +49,7 @@ class Found:
         return cls(
             {target: [one.candidate for one in some] for target, some in fresh.items()},
             {target: some[-1].endpoint for target, some in fresh.items()},
-            {one.candidate.event_id: one.body for some in fresh.values() for one in some},
+            {one.candidate.event_id: one.message for some in fresh.values() for one in some},
         )
 
 
@@ -119,14 +119,14 @@ class Delivery:
         candidates = [candidate for some in found.due.values() for candidate in some]
         if not candidates:
             return []
-        leased, bodies, destinations = await asyncio.gather(
+        leased, messages, destinations = await asyncio.gather(
             self._deliveries.lease(candidates, clock.now(), lease_s=LEASE_S),
-            self._bodies(candidates, found.bodies),
+            self._messages(candidates, found.messages),
             self._destinations(candidates, found.endpoints),
         )
-        if forgotten := [one for one in leased if one.event_id not in bodies]:
+        if forgotten := [one for one in leased if one.event_id not in messages]:
             await self._deliveries.bury(forgotten, DeadReason.EVENT_GONE)
-        return [Parcel(one, bodies[one.event_id], destinations[one.id]) for one in leased if one.event_id in bodies]
+        return [Parcel(one, messages[one.event_id], destinations[one.id]) for one in leased if one.event_id in messages]
 
     async def give_back(self, parcels: Sequence[Parcel]) -> None:
         """End the leases of what was not attempted to the end, so that another worker need not wait for them."""
@@ -138,7 +138,9 @@ class Delivery:
         destination = parcel.destination
         if destination.secrets:
             headers = parcel.headers(started_at)
-            reply = await self._sender.post(destination.url, parcel.body, headers, timeout_s=destination.timeout_s)
+            reply = await self._sender.post(
+                destination.url, parcel.message.body, headers, timeout_s=destination.timeout_s
+            )
         else:
             headers, reply = {}, Reply(error="secret_unreadable")
         return Sent(parcel, started_at, headers, reply)
@@ -157,6 +159,18 @@ class Delivery:
         result = _RESULTS[outcome.state]
         metrics.ATTEMPTS.labels(result, _why(reply)).inc()
         metrics.ATTEMPT_DURATION.labels(result).observe(reply.duration_ms / 1000)
+        delivery = sent.parcel.delivery
+        _LOG.info(
+            "webhook attempt",
+            request_id=sent.parcel.message.request_id,
+            event_id=delivery.event_id,
+            delivery_id=delivery.id,
+            account=delivery.owner_id,
+            result=result,
+            status=reply.status,
+            error=reply.error,
+            duration_ms=reply.duration_ms,
+        )
         if endpoint is not None:
             await self._tell_health(endpoint, sent)
         return outcome.due_at
@@ -190,9 +204,11 @@ class Delivery:
         enabled = {name: one for name, one in found.items() if one.status is EndpointStatus.ENABLED}
         return {target: enabled.get(target) for target in targets if is_origin(target) or target in enabled}
 
-    async def _bodies(self, candidates: Sequence[Candidate], at_hand: Mapping[str, bytes]) -> Mapping[str, bytes]:
+    async def _messages(
+        self, candidates: Sequence[Candidate], at_hand: Mapping[str, EventMessage]
+    ) -> Mapping[str, EventMessage]:
         missing = [one.event_id for one in candidates if one.event_id not in at_hand]
-        return {**at_hand, **await self._events.bodies(missing)} if missing else at_hand
+        return {**at_hand, **await self._events.messages(missing)} if missing else at_hand
 
     async def _destinations(
         self, candidates: Sequence[Candidate], endpoints: Mapping[str, WebhookEndpoint | None]

@@ -1,16 +1,19 @@
 """Whether this process can do its work now, and the signs of life by which workers are known to do theirs."""
 
 import asyncio
+import os
+import socket
 import time
 
 from core import ids
 from core.database import Database, DriverError
-from repositories.heartbeats import HeartbeatRepository
+from repositories.heartbeats import Heartbeat, HeartbeatRepository
 from repositories.indexes import missing_indexes
 
 BEAT_EVERY_S = 10.0
 RECENT_S = 30
 """Three signs of life that did not come."""
+_MOST_SHOWN = 100
 _ANSWER_LASTS_S = 1.0
 """Anybody may ask, as often as they like: so often at most is MongoDB asked."""
 _INDEXES_STAY_S = 60.0
@@ -28,7 +31,11 @@ class Health:
 
     async def beat(self) -> None:
         """The worker in this process lives. Raises DriverError."""
-        await self._heartbeats.beat(self._worker_id)
+        await self._heartbeats.beat(self._worker_id, socket.gethostname(), os.getpid())
+
+    async def workers(self) -> list[Heartbeat]:
+        """Those that live, a hundred at most. Raises DriverError."""
+        return await self._heartbeats.recent(RECENT_S, _MOST_SHOWN)
 
     async def reasons_against(self) -> list[str]:
         """Why this process is not ready, in sentences; none where it is."""

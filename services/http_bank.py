@@ -1,7 +1,6 @@
 """A bank that is a process of its own: spoken to over HTTP, and left alone for a while when it does not answer."""
 
 import asyncio
-import logging
 import random
 import time
 from collections.abc import Sequence
@@ -12,9 +11,10 @@ from pydantic import ValidationError
 
 from bank.messages import MAX_BATCH, BatchOut
 from core import json_codec, metrics
+from core.logs import structured_logger
 from domain.acquiring import Answer, Operation
 
-_LOG = logging.getLogger(__name__)
+_LOG = structured_logger(__name__)
 TIMEOUT_S = 3.0
 """Of one attempt, from connecting to the last byte."""
 MAX_ATTEMPTS = 3
@@ -101,12 +101,16 @@ class HttpBank:
         if not operations or not self.breaker.lets_through():
             return [None] * len(operations)
         try:
-            received = await self._ask(path, json_codec.dumps({"operations": [_message(one) for one in operations]}))
+            body = json_codec.dumps({"operations": [_message(one) for one in operations]})
+            received = await self._ask(path, body, _headers(operations))
         except Unreadable:
             self.breaker.succeeded()
             if len(operations) > 1:
                 return await self._exchange_halves(path, operations)
-            _LOG.error("the bank cannot read operation %s; its payment waits", operations[0].id)
+            (one,) = operations
+            _LOG.error(
+                "the bank cannot read an operation; its payment waits", request_id=one.request_id, operation_id=one.id
+            )
             return [None]
         except (NoAnswer, aiohttp.ClientError, TimeoutError, OSError, ValidationError) as error:
             self.breaker.failed(str(error) if isinstance(error, NoAnswer) else type(error).__name__)
@@ -121,20 +125,20 @@ class HttpBank:
         halves = (operations[:middle], operations[middle:])
         return [answer for half in halves for answer in await self._exchange(path, half)]
 
-    async def _ask(self, path: str, body: bytes) -> BatchOut:
+    async def _ask(self, path: str, body: bytes, headers: dict[str, str]) -> BatchOut:
         """One batch. Tried again where the connection fails: each operation has its id, so twice is harmless."""
         for attempt in range(1, MAX_ATTEMPTS):
             try:
-                return await self._post(path, body)
+                return await self._post(path, body, headers)
             except aiohttp.ClientConnectionError as error:
                 if isinstance(error, TimeoutError):
                     raise
                 # Full jitter: those who failed together do not come back together.
                 await asyncio.sleep(random.uniform(0, BACKOFF_S * 2**attempt))  # noqa: S311 - guards nothing
-        return await self._post(path, body)
+        return await self._post(path, body, headers)
 
-    async def _post(self, path: str, body: bytes) -> BatchOut:
-        async with self._session.post(self._url + path, data=body, allow_redirects=False) as response:
+    async def _post(self, path: str, body: bytes, headers: dict[str, str]) -> BatchOut:
+        async with self._session.post(self._url + path, data=body, headers=headers, allow_redirects=False) as response:
             if response.status == 422:
                 raise Unreadable
             if response.status != 200:
@@ -145,6 +149,13 @@ class HttpBank:
                 if len(received) > MAX_ANSWER_BYTES:
                     raise NoAnswer("its answer has no end")
             return BatchOut.model_validate_json(received)
+
+
+def _headers(operations: Sequence[Operation]) -> dict[str, str]:
+    """Where all of them are of one request, its id. (Each has its own in the body as well.)"""
+    request_ids = {one.request_id for one in operations}
+    request_id = request_ids.pop()
+    return {} if request_id is None or request_ids else {"X-Request-ID": request_id}
 
 
 def _message(operation: Operation) -> dict[str, object]:
@@ -158,4 +169,5 @@ def _message(operation: Operation) -> dict[str, object]:
         "currency": operation.currency,
         "capture": operation.capture,
     }
-    return {**message, "pan": operation.pan} if operation.pan is not None else message
+    optional = {"pan": operation.pan, "requestId": operation.request_id}
+    return message | {name: value for name, value in optional.items() if value is not None}

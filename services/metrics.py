@@ -2,16 +2,15 @@
 
 import asyncio
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 
-from prometheus_client import CollectorRegistry, Metric, generate_latest
+from prometheus_client import Metric
 from prometheus_client.core import GaugeMetricFamily
-from prometheus_client.registry import Collector
 
 from core import clock
 from core.database import DriverError
-from core.shared_metrics import collected
+from core.shared_metrics import exposition
 from domain.payments import Status
 from repositories.deliveries import DeliveryRepository
 from repositories.heartbeats import HeartbeatRepository
@@ -51,7 +50,7 @@ class Metrics:
             if time.monotonic() - self._told_at_s >= _LASTS_S:
                 self._told = await self._look()
                 self._told_at_s = time.monotonic()
-        return await asyncio.to_thread(_text, self._told)
+        return await asyncio.to_thread(exposition, self._told)
 
     async def _look(self) -> list[Metric]:
         up = GaugeMetricFamily("mock_psp_mongodb_up", "Whether MongoDB answers.", 1)
@@ -104,20 +103,6 @@ class Metrics:
                 "mock_psp_workers", f"Workers that have shown a sign of life for {RECENT_S} s.", value=workers
             ),
         ]
-
-
-class _Found(Collector):
-    def __init__(self, families: Iterable[Metric]):
-        self._families = families
-
-    def collect(self) -> Iterable[Metric]:
-        return self._families
-
-
-def _text(of_database: Sequence[Metric]) -> bytes:
-    registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Found([*collected(), *of_database]))
-    return generate_latest(registry)
 
 
 def _gauge(name: str, text: str, label: str, by_value: dict[str, int] | dict[str, float]) -> Metric:

@@ -7,6 +7,7 @@ from datetime import datetime
 from domain import signing
 from domain.webhook_endpoints import Ordering, WebhookEndpoint
 from repositories.delivery_documents import Candidate, LeasedDelivery
+from repositories.events import EventMessage
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,7 +15,7 @@ class Fresh:
     """A delivery that was made just now, with what is known of it already: whoever sends it need not ask again."""
 
     candidate: Candidate
-    body: bytes
+    message: EventMessage
     endpoint: WebhookEndpoint | None
     """None for a payment's own webhookUrl."""
 
@@ -43,10 +44,12 @@ class Parcel:
     """A leased delivery with all that is needed to send it."""
 
     delivery: LeasedDelivery
-    body: bytes
+    message: EventMessage
     destination: Destination
 
     def headers(self, sent_at: datetime) -> dict[str, str]:
-        return signing.webhook_headers(
-            self.destination.secrets, self.delivery.event_id, int(sent_at.timestamp()), self.body
-        )
+        event_id, timestamp_s = self.delivery.event_id, int(sent_at.timestamp())
+        headers = signing.webhook_headers(self.destination.secrets, event_id, timestamp_s, self.message.body)
+        if self.message.request_id is not None:
+            headers["X-Request-ID"] = self.message.request_id
+        return headers

@@ -1,7 +1,7 @@
 """Changing a payment: read it, let the rules decide, write it if nobody else did; once for each idempotency key."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from core import ids, json_codec
@@ -52,16 +52,21 @@ class PaymentChanges:
         return payment
 
     async def apply(
-        self, read: Read, decide: Decide, claim: Callable[[Change], Claim | None] = lambda _: None
+        self,
+        read: Read,
+        decide: Decide,
+        request_id: str | None,
+        claim: Callable[[Change], Claim | None] = lambda _: None,
     ) -> Change:
-        """Read, decide, write if nobody else wrote meanwhile; a lost race begins again.
+        """Read, decide, write if nobody else wrote meanwhile; a lost race begins again. What it causes is known to be
+        of this request.
 
         Raises what `read` raises, InvalidState, AmountExceeded, ClaimTaken, and Contention after many lost races.
         """
 
         async def turn() -> Change | None:
             before = await read()
-            change = _decided(decide, before)
+            change = _decided(decide, before, request_id)
             if not await self._payments.save(Write(before, change.payment, outbox(change), claim(change))):
                 return None
             self._ring(change)
@@ -74,12 +79,13 @@ class PaymentChanges:
         read: Callable[[Session], Awaitable[Payment]],
         decide: Decide,
         record: Callable[[Payment, Session], Awaitable[None]],
+        request_id: str | None,
     ) -> None:
         """The same in one transaction with what is written down of it, given the payment as it was."""
 
         async def change(session: Session) -> Change | None:
             before = await read(session)
-            change = _decided(decide, before)
+            change = _decided(decide, before, request_id)
             if not await self._payments.save(Write(before, change.payment, outbox(change), None), session):
                 return None
             await record(before, session)
@@ -103,7 +109,10 @@ class PaymentChanges:
 
         try:
             change = await self.apply(
-                read_unclaimed, decide, lambda change: Claim(once.claim_id, asked, status, shown(change))
+                read_unclaimed,
+                decide,
+                once.caller.request_id,
+                lambda change: Claim(once.claim_id, asked, status, shown(change)),
             )
         except ClaimTaken:
             return replay(await first(), asked)
@@ -122,13 +131,15 @@ class PaymentChanges:
             self._signals.payment_due(0)
 
 
-def _decided(decide: Decide, before: Payment) -> Change:
+def _decided(decide: Decide, before: Payment, request_id: str | None) -> Change:
     try:
-        return decide(before)
+        change = decide(replace(before, request_id=request_id))
     except NotAccepted as error:
         raise InvalidState(str(error)) from None
     except AmountTooLarge as error:
         raise AmountExceeded(str(error)) from None
+    # To describe or to hide it is no step: what it does next is still because of the request before.
+    return change if change.events else Change(replace(change.payment, request_id=before.request_id))
 
 
 def outbox(change: Change) -> tuple[OutboxEvent, ...]:
@@ -141,6 +152,7 @@ def outbox(change: Change) -> tuple[OutboxEvent, ...]:
             event.payment.updated_at,
             shown_json(event),
             event.refund.id if event.refund else None,
+            event.payment.request_id,
         )
         for event in change.events
     )

@@ -121,7 +121,7 @@ class PaymentKeys:
         await self._database.in_transaction(revoke)
 
     async def _shown(self, key: PaymentKey) -> PaymentKeyOut:
-        uses = None if key.max_uses is None else await self._payments.uses_of_key(key.id)
+        uses = None if key.max_uses is None else await self._payments.uses_of_key(key.owner_id, key.id)
         return payment_key_out(key, uses)
 
     def _hash(self, text: str) -> bytes:

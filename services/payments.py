@@ -51,6 +51,7 @@ class Payments:
         change = await self._changes.apply(
             lambda: self._changes.own(caller, payment_id),
             lambda payment: rules.amend(payment, clock.now(), **fields),
+            caller.request_id,
         )
         return payment_view(change.payment)
 
@@ -85,11 +86,12 @@ class Payments:
             raise NotFound
         return payment
 
-    async def answer_challenge(self, payment_id: str, proof: str, *, approved: bool) -> None:
+    async def answer_challenge(self, payment_id: str, proof: str, *, approved: bool, request_id: str | None) -> None:
         """The cardholder's answer on the challenge page. Raises NotFound, InvalidState."""
         await self._changes.apply(
             lambda: self.challenged(payment_id, proof),
             lambda payment: rules.authenticate(payment, clock.now(), succeeded=approved),
+            request_id,
         )
 
     async def delete(self, actor: Actor, payment_id: str) -> None:
@@ -108,7 +110,9 @@ class Payments:
             state = {"owner_id": before.owner_id, "status": before.status.value}
             await self._audit.record(actor, Action.PAYMENT_DELETED, payment_id, before=state, session=session)
 
-        await self._changes.apply_recorded(read, lambda payment: rules.delete(payment, clock.now()), record)
+        await self._changes.apply_recorded(
+            read, lambda payment: rules.delete(payment, clock.now()), record, actor.request_id
+        )
 
     async def page(self, caller: Caller, query: PaymentQuery) -> Page[Payment]:
         """The caller's own payments."""
@@ -172,7 +176,7 @@ class Payments:
             return decide(payment, clock.now())
 
         if key is None:
-            return Answer(200, payment_json((await self._changes.apply(read, decide_now)).payment))
+            return Answer(200, payment_json((await self._changes.apply(read, decide_now, caller.request_id)).payment))
         once = Once(caller, f"POST /payments/{{id}}/{name}", key, {"payment_id": payment_id, **fields})
         return await self._changes.apply_once(
             once, read, decide_now, status=200, shown=lambda change: payment_json(change.payment)

@@ -1,12 +1,12 @@
 """Taking payments on by themselves: what is due begins or expires, and what the bank is to know it is told."""
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from core import clock
 from core.crypto import CannotDecrypt
+from core.logs import structured_logger
 from domain import payments as rules
 from domain.acquiring import Answer, Operation, OperationKind, Verdict
 from domain.bank_answers import answered
@@ -17,7 +17,7 @@ from services.payment_changes import outbox
 from services.signals import Signals
 from services.vault import CardVault
 
-_LOG = logging.getLogger(__name__)
+_LOG = structured_logger("mock_psp.worker")
 BATCH = 250
 LEASE_S = 10
 """How long a payment waits when its worker has died. A batch takes milliseconds; where it takes longer than this,
@@ -104,7 +104,10 @@ class Processing:
             change = answered(before.change.payment, one.intent, answer, clock.now())
             events = before.change.events + change.events
             by_id[one.payment_id] = _Started(before.leased, Change(change.payment, events))
-        await self._write(list(by_id.values()))
+        written = await self._write(list(by_id.values()))
+        for one, answer in zip(asked, answers, strict=True):
+            if answer is not None and one.payment_id in written:
+                _log(one, answer)
 
     async def _answers(self, asked: Sequence[_Asked]) -> list[Answer | None]:
         """The bank's answer to each. Whether an operation arrived whose answer never came, the bank is asked first."""
@@ -124,7 +127,11 @@ class Processing:
         try:
             pan = self._vault.open(payment.owner_id, payment.card) if authorises and payment.card else None
         except CannotDecrypt as error:
-            _LOG.error("the card of %s cannot be opened (%s); the payment waits", payment.id, error)
+            _LOG.error(
+                f"the card of {payment.id} cannot be opened ({error}); the payment waits",
+                request_id=intent.request_id,
+                payment_id=payment.id,
+            )
             return None
         return Operation(
             id=intent.operation_id,
@@ -135,6 +142,7 @@ class Processing:
             currency=payment.currency,
             capture=authorises and payment.capture is CaptureMethod.AUTOMATIC,
             pan=pan,
+            request_id=intent.request_id,
         )
 
     async def _write(self, started: Sequence[_Started], *, keep_lease: bool = False) -> set[str]:
@@ -155,6 +163,18 @@ class Processing:
         if any(one.change.events for one in started):
             self._signals.outbox_filled(self._payments.outbox)
         return written
+
+
+def _log(asked: _Asked, answer: Answer) -> None:
+    """A line for each answer that was written down. That none comes, HttpBank says once for all."""
+    _LOG.info(
+        "bank operation",
+        request_id=asked.intent.request_id,
+        payment_id=asked.payment_id,
+        operation_id=asked.intent.operation_id,
+        kind=asked.intent.kind.value,
+        verdict=answer.verdict.value,
+    )
 
 
 def _own_act(payment: Payment, now: datetime) -> Change | None:

@@ -135,6 +135,7 @@ def _record(one: Unpublished, event: OutboxEvent) -> EventRecord:
         sequence=event.sequence,
         created_at=event.occurred_at,
         body=event_body(event.id, event.type, event.occurred_at, event.data),
+        request_id=event.request_id,
     )
 
 
@@ -155,4 +156,4 @@ def _to_endpoints(event: EventRecord, endpoints: Sequence[WebhookEndpoint]) -> l
 def _made(event: EventRecord, target: Target, endpoint: WebhookEndpoint | None) -> _Made:
     delivery = new_delivery(event.head, target, event.created_at)
     candidate = Candidate(delivery.id, event.id, event.owner_id, delivery.target, delivery.url, failures=0)
-    return _Made(delivery, Fresh(candidate, event.body, endpoint))
+    return _Made(delivery, Fresh(candidate, event.message, endpoint))

@@ -45,7 +45,7 @@ class Refunds:
             return json_codec.dumps(refund_view(event.refund, event.payment))
 
         if key is None:
-            return Answer(201, shown(await self._changes.apply(read, decide)))
+            return Answer(201, shown(await self._changes.apply(read, decide, caller.request_id)))
         once = Once(caller, _ROUTE, key, request.fingerprint_source())
         return await self._changes.apply_once(once, read, decide, status=201, shown=shown)
 

@@ -171,7 +171,7 @@ class WebhookEndpoints:
                 raise InvalidState(f"Webhook endpoint '{endpoint_id}' is disabled.")
             after = replace(before, sequence=before.sequence + 1, version=before.version + 1)
             data = json_codec.dumps(webhook_endpoint_view(after))
-            event = OutboxEvent(event_id, TEST_EVENT, after.sequence, clock.now(), data)
+            event = OutboxEvent(event_id, TEST_EVENT, after.sequence, clock.now(), data, request_id=caller.request_id)
             if not await self._endpoints.save(before, after, event):
                 return None
             self._signals.outbox_filled(self._endpoints.outbox)

@@ -57,6 +57,14 @@ class Server:
                 time.sleep(0.05)
         raise AssertionError(f"not ready after {READY_S} s:\n{self.log.read_text()}")
 
+    def log_with(self, mark: str, since: int = 0, times: int = 1) -> str:
+        """What was logged from that byte on, once the mark is in it so often: a request's line follows its answer."""
+        deadline = time.monotonic() + 10
+        while (logged := self.log.read_bytes()[since:].decode()).count(mark) < times:
+            assert time.monotonic() < deadline, logged
+            time.sleep(0.02)
+        return logged
+
     def kill(self) -> None:
         self.process.kill()
         self.process.wait()

@@ -2,13 +2,13 @@
 
 import asyncio
 import contextlib
-import logging
 import math
 from collections import deque
 from datetime import datetime
 
 from core import clock
 from core.database import DriverError
+from core.logs import structured_logger
 from domain.due_targets import DueTargets
 from domain.sending_slots import Result, SendingSlots
 from domain.target_rate import TargetRate, host_of
@@ -30,7 +30,7 @@ RATE_PAUSE_S = 0.1
 """How soon a target that used up its rate is looked at again."""
 SWEEPS_SHARE = 10
 """A sweep over very many targets takes its time, and comes so many times less often."""
-_LOG = logging.getLogger(__name__)
+_LOG = structured_logger("mock_psp.worker")
 
 
 class Dispatcher:
@@ -202,7 +202,12 @@ class Dispatcher:
                 self._begin_soon()
             await self._record(sent)
         except DriverError as error:
-            _LOG.warning("what an attempt came to was not written, it may be made again: %s", type(error).__name__)
+            _LOG.warning(
+                f"what an attempt came to was not written, it may be made again: {type(error).__name__}",
+                request_id=parcel.message.request_id,
+                event_id=parcel.delivery.event_id,
+                delivery_id=parcel.delivery.id,
+            )
         finally:
             self._slots.record()
             self._begin_soon()

@@ -14,17 +14,9 @@ import httpx
 import pymongo
 import pytest
 
-from tests.conftest import (
-    ADMIN_EMAIL,
-    ADMIN_PASSWORD,
-    QUICK,
-    ROOT,
-    Server,
-    clean_environment,
-    free_port,
-    serving,
-)
+from tests.conftest import ADMIN_EMAIL, ADMIN_PASSWORD, QUICK, Server, free_port, serving
 from tests.factories import Psp
+from tests.processes import ROOT, clean_environment
 
 DATABASE = "log_lines"
 PAN = "4242424242424242"

@@ -86,7 +86,8 @@ def test_a_scrape_of_any_process_tells_of_all_and_nothing_is_lost_with_one(
             account = psp.register("merchant")
             for _ in range(2):
                 psp.completed(account, webhookUrl=receiver.url)
-        figures = becomes(one, 12, "delivery_attempts_total", result="delivered", error="")
+        becomes(one, 12, "delivery_attempts_total", result="delivered", error="")
+        figures = becomes(one, 12, "deliveries", state="delivered")
 
         assert figures.sum("http_requests_total", status="201", **CHARGE) == 4
         assert figures.sum("http_request_duration_seconds_count", **CHARGE) == 4
@@ -94,7 +95,6 @@ def test_a_scrape_of_any_process_tells_of_all_and_nothing_is_lost_with_one(
         assert figures.sum("events_published_total", type="payment.completed") == 4
         assert figures.sum("delivery_duration_seconds_count", result="delivered") == 12
         assert figures.sum("payments", status="completed") == 4
-        assert figures.sum("deliveries", state="delivered") == 12
         assert figures.sum("outbox_waiting") == figures.sum("deliveries_waiting") == 0
         assert (figures.sum("mongodb_up"), figures.sum("workers")) == (1, 1)
         assert figures.sum("mongodb_command_duration_seconds_count", command="insert") > 0

@@ -1,7 +1,9 @@
 """`cli.py status`: what is well, what is not, and the exit code for scripts that wait."""
 
 import json
+import socket
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +12,10 @@ import pymongo
 import pytest
 
 from tests.command_line import command, environment
-from tests.conftest import ADMIN_EMAIL, ADMIN_PASSWORD, Server, free_port
+from tests.conftest import ADMIN_EMAIL, ADMIN_PASSWORD, QUICK, Server, free_port
 from tests.factories import Psp
+from tests.processes import running
+from tests.waiting import until
 
 Mongo = pymongo.MongoClient[dict[str, Any]]
 DATABASE = "status"
@@ -34,12 +38,14 @@ def test_where_all_is_well_it_says_so(server: Server, data_dir: Path, tmp_path: 
     assert report["dueForSeconds"].keys() == {"events", "payments", "webhooks"}
     assert shown.returncode == 0
     assert [line.split()[:2] for line in shown.stdout.splitlines()][:2] == [["Server", "up"], ["MongoDB", "up"]]
+    assert f"process {server.process.pid} since 2" in shown.stdout
 
 
 def test_a_server_elsewhere_is_asked_and_nothing_else(server: Server, tmp_path: Path) -> None:
     code, report = told(tmp_path, "--url", server.url, DATA_DIR=str(tmp_path / "untouched"))
 
     assert (code, report["server"], report["mongodb"], report["worker"]) == (0, "up", None, None)
+    assert report["workers"] is None
     assert not (tmp_path / "untouched").exists()
 
 
@@ -71,3 +77,32 @@ def test_what_nobody_works_on_is_told_with_its_age(
     assert report["dueForSeconds"]["payments"] > 3_500
     assert report["dueForSeconds"]["events"] is not None
     assert report["dueForSeconds"]["webhooks"] is None
+    assert report["workers"] == []
+
+
+def test_workers_are_told_with_where_they_run_and_since_when(
+    start_server: Callable[..., Server], data_dir: Path, mongo: Mongo, tmp_path: Path
+) -> None:
+    server = start_server(MONGODB_DB=DATABASE, WORKER="off")
+    settings = {"PORT": server.url.rpartition(":")[2], "DATA_DIR": str(data_dir), "MONGODB_DB": DATABASE}
+    heartbeats = mongo[DATABASE]["heartbeats"]
+
+    code, report = told(tmp_path, **settings)
+    assert (code, report["ok"], report["worker"], report["workers"]) == (1, False, "idle", [])
+    with running(["cli.py", "worker"], tmp_path / "worker.log", **{**QUICK, **settings}) as worker:
+        until(heartbeats.find_one)
+        code, report = told(tmp_path, **settings)
+        (row,) = heartbeats.find({})
+    assert (code, report["ok"]) == (0, True)
+    (alive,) = report["workers"]
+    assert 0 <= alive.pop("lastSeenSeconds") < 30
+    started_at = row["started_at"].isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    host = socket.gethostname()
+    assert alive == {"id": row["_id"], "host": host, "process": worker.pid, "startedAt": started_at}
+
+    older = {"$set": {"beat_at": row["beat_at"] - timedelta(minutes=2)}, "$unset": {"started_at": "", "host": ""}}
+    heartbeats.update_one({"_id": row["_id"]}, older)
+    code, report = told(tmp_path, **settings)
+    shown = command("status", cwd=tmp_path, **environment(None, None, **settings))
+    assert (code, report["ok"], report["workers"]) == (1, False, [])
+    assert "Workers  none      no sign of life of any for 30 s" in shown.stdout

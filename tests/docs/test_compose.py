@@ -66,7 +66,9 @@ def test_the_profile_observability_adds_what_watches_it() -> None:
     assert watching == {"prometheus", "grafana"}
     assert mounted == {"./ops", "./ops/grafana"}
     assert all((ROOT / directory).is_dir() for directory in mounted)
-    assert targets["dns_sd_configs"][0]["names"] == ["api"]
+    of_api, of_workers = targets["dns_sd_configs"]
+    assert (of_api["names"], of_workers["names"]) == (["api"], ["worker"])
+    assert str(of_workers["port"]) == SERVICES["worker"]["environment"]["METRICS_PORT"]
     (secret,) = SERVICES["prometheus"]["secrets"]
     assert targets["authorization"]["credentials_file"] == f"/run/secrets/{secret}"
     assert COMPOSE["secrets"][secret]["environment"] in SERVICES["api"]["environment"]
@@ -84,7 +86,7 @@ def test_its_settings_are_those_of_a_production_that_starts(
 ) -> None:
     for setting in Settings.model_fields:
         monkeypatch.delenv(setting.upper(), raising=False)
-    for name, value in environment("api", dot_env).items():
+    for name, value in {**environment("worker", dot_env), **environment("api", dot_env)}.items():
         assert name.lower() in Settings.model_fields
         monkeypatch.setenv(name, value)
 

@@ -25,7 +25,7 @@ PUBLISHING = (
 SENDING = (
     "repositories.deliveries:DeliveryRepository.find_due",
     "repositories.deliveries:DeliveryRepository.lease",
-    "repositories.events:EventRepository.bodies",
+    "repositories.events:EventRepository.messages",
     "services.webhook_sender:WebhookSender.post",
     "repositories.deliveries:DeliveryRepository.record",
 )

@@ -14,6 +14,17 @@ from tests.processes import running
 DATABASE = "indexes"
 
 
+def test_what_is_unique_among_the_objects_of_an_account_can_be_kept_so_by_its_shard() -> None:
+    unique = {
+        name: [index.document for index in indexes if index.document.get("unique")] for name, indexes in INDEXES.items()
+    }
+    first_keys = {(name, index["name"]): next(iter(index["key"])) for name, made in unique.items() for index in made}
+
+    of_all = {("users", "email"), ("users", "api_key"), ("audit", "chain")}
+    assert {place for place, key in first_keys.items() if key != "owner_id"} == of_all
+    assert len(first_keys) > len(of_all)
+
+
 @pytest.mark.parametrize("starters", [1, 4])
 async def test_an_index_of_an_older_version_is_replaced(mongo_uri: str, starters: int) -> None:
     with pymongo.MongoClient[dict[str, Any]](mongo_uri) as mongo:
@@ -46,7 +57,7 @@ async def test_events_of_an_older_version_are_not_in_the_way_of_the_index_over_s
         made = events.index_information()["object"]
         database.close()
         mongo.drop_database(DATABASE)
-    assert (made["key"], made["unique"]) == ([("stream_id", 1), ("sequence", 1)], True)
+    assert (made["key"], made["unique"]) == ([("owner_id", 1), ("stream_id", 1), ("sequence", 1)], True)
 
 
 async def test_an_index_over_a_large_collection_may_take_its_time(mongo_uri: str) -> None:

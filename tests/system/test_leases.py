@@ -184,7 +184,7 @@ async def test_an_event_is_stored_under_its_object_and_the_one_that_numbers_it(
     stored = database["events"].find({"stream_id": "txn_1"}).sort("sequence", 1)
     assert [(row["object_id"], row["sequence"]) async for row in stored] == [("txn_1", 1), ("re_1", 2)]
     with pytest.raises(DuplicateKey):
-        await database["events"].insert_one({"_id": "evt_3", "stream_id": "txn_1", "sequence": 2})
+        await database["events"].insert_one({"_id": "evt_3", "owner_id": "user_1", "stream_id": "txn_1", "sequence": 2})
 
 
 async def test_an_outbox_that_cannot_be_read_holds_up_nobody_elses(

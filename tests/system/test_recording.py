@@ -14,7 +14,7 @@ from domain.webhook_endpoints import WebhookEndpoint
 from repositories.accounts import AccountRepository
 from repositories.deliveries import DeliveryRepository
 from repositories.delivery_documents import DeliveryState, LeasedDelivery, NewDelivery, Outcome
-from repositories.events import EventRepository
+from repositories.events import EventMessage, EventRepository
 from repositories.signals import SignalRepository
 from repositories.webhook_endpoints import WebhookEndpointRepository
 from services.delivery import Delivery, Sent
@@ -123,7 +123,7 @@ async def test_an_attempt_is_recorded_although_its_endpoints_health_cannot_be_wr
     now = clock.now()
     failing_since = now if status == 200 else None
     endpoint = WebhookEndpoint("we_1", "user_1", URL, ("*",), b"", now, now, failing_since=failing_since)
-    parcel = Parcel(one, b"{}", Destination(URL, (), 15, (60,), 8, endpoint))
+    parcel = Parcel(one, EventMessage(b"{}", None), Destination(URL, (), 15, (60,), 8, endpoint))
 
     await delivery.record(Sent(parcel, now, {}, Reply(status=status)))
 
