@@ -17,6 +17,7 @@ from tests.processes import clean_environment
 
 RUN, SHOWN, DRAWN = {"sh", "bash", "python"}, {"json", "text"}, {"mermaid"}
 BLOCK_S = 90
+PORTS = ("HOOK_PORT", "BANK_PORT", "SECOND_PORT")
 
 # What is another one each time that a page is followed: ids, proofs, moments, ports, secrets.
 _CHANGING = [
@@ -52,9 +53,10 @@ class Terminal:
                 ["bash", "-eu", "-o", "pipefail"],
                 cwd=ROOT,
                 env={
-                    **clean_environment(**{"HOOK_PORT": str(free_port()), **settings}),
+                    **clean_environment(**{**{name: str(free_port()) for name in PORTS}, **settings}),
                     "PATH": path,
                     "COLUMNS": "200",
+                    "TMPDIR": str(directory),
                 },
                 stdin=subprocess.PIPE,
                 stdout=output,

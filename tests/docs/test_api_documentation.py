@@ -1,14 +1,19 @@
 """api_documentation.md against the application: routes, credentials, fields, samples, errors."""
 
 import functools
+import hmac
 import json
 import re
+import time
+from base64 import b64encode
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, get_args
 
 import httpx
+import pytest
+import standardwebhooks
 from prometheus_client.metrics import MetricWrapperBase
 from pydantic import BaseModel, TypeAdapter
 
@@ -18,6 +23,7 @@ from domain.audit import Action
 from domain.payments import ACCEPTS, MOVES, Command, Status
 from domain.rate_limits import Policy
 from domain.roles import EVERYONE, MERCHANTS, Role
+from domain.signing import webhook_headers
 from main import app  # noqa: TID251 - the application itself is what is described
 from repositories.delivery_documents import DeadReason
 from routers import rate_limits
@@ -354,6 +360,22 @@ def test_the_sample_webhook_has_the_fields_of_its_model() -> None:
     assert shape(again) == shape(sample.json)
     assert json.dumps(sample.json, separators=(",", ":")) == sample.body
     assert {"webhook-id", "webhook-timestamp", "webhook-signature", "X-Signature"} <= sample.headers.keys()
+
+
+def test_the_python_samples_verify_what_is_sent_and_nothing_else() -> None:
+    secret, body = "whsec_" + b64encode(bytes(range(32))).decode(), b'{"id":"evt_1"}'
+    headers = webhook_headers([secret], "evt_1", int(time.time()), body)
+    plain, standard = blocks(section(read("api_documentation.md"), "## Outgoing webhooks"), "python")
+
+    def run(code: str, **names: Any) -> dict[str, Any]:
+        exec(code, found := {"hmac": hmac, "standardwebhooks": standardwebhooks, "secret": secret, **names})
+        return found
+
+    assert run(plain, body=body, headers=headers)["fits"]
+    assert run(standard, body=body, headers=headers)["event"] == {"id": "evt_1"}
+    assert not run(plain, body=body + b" ", headers=headers)["fits"]
+    with pytest.raises(standardwebhooks.webhooks.WebhookVerificationError):
+        run(standard, body=body + b" ", headers=headers)
 
 
 def test_the_retry_schedules_are_those_of_the_settings() -> None:

@@ -12,9 +12,17 @@ import pytest
 from domain.payments import MOVES, Status
 from tests.conftest import Server
 from tests.docs.markdown import ROOT, fences, read, rows
-from tests.docs.terminal import Terminal
+from tests.docs.terminal import DRAWN, Terminal
 
 DIAGRAMMED = [ROOT / "docs/architecture.md", *sorted(ROOT.glob("docs/concepts/[a-z]*.md"))]
+ELSEWHERE = {
+    "README.md": {"sh", "bash", "text"},  # test_readme.py
+    "api_documentation.md": {"http", "json", "text", "python"},  # test_api_documentation.py
+    "docs/ci.md": {"bash", "python"},  # test_ci.py
+    "docs/deploy.md": {"bash", "sh"},  # test_compose.py, and below what no machine of CI can run
+    "CONTRIBUTING.md": {"sh"},  # below
+}
+"""The blocks of pages that are not followed here, and the tests that look at them."""
 PREPARATION = ROOT / "docs/how-to/README.md"
 TROUBLESHOOTING = ROOT / "docs/troubleshooting.md"
 # With a server that takes what is forwarded: test_command_line.py.
@@ -110,3 +118,24 @@ def test_a_concept_has_a_diagram_and_points_into_the_code(page: Path) -> None:
 
     assert any(language == "mermaid" for language, _ in fences(text))
     assert len(re.findall(r"\]\((?:\.\./)+\w+/\w+\.py\)", text)) > 2
+
+
+def test_no_page_has_a_block_that_nothing_looks_at() -> None:
+    for page in {*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")} - set(PAGES):
+        languages = {language for language, _ in fences(page.read_text("utf-8"))} - DRAWN
+        assert languages == ELSEWHERE.get(str(page.relative_to(ROOT)), set()), page
+
+
+def test_what_is_not_run_are_commands_of_programs_that_ci_lacks() -> None:
+    code = "".join(code for language, code in fences(read("docs/deploy.md")) if language == "sh")
+    commands = code.replace("\\\n", "").splitlines()
+
+    assert {command.split()[0] for command in commands} == {"docker", "mongodump", "mongorestore"}
+
+
+def test_contributors_are_told_commands_that_exist() -> None:
+    code = "".join(code for _, code in fences(read("CONTRIBUTING.md")))
+    targets, tests = re.findall(r"^make (\w+)", code, re.MULTILINE), re.findall(r"-m pytest (\S+)", code)
+
+    assert targets and all(f"\n{target}:" in read("Makefile") for target in targets)
+    assert tests and all((ROOT / path).is_file() for path in tests)
