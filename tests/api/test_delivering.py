@@ -48,7 +48,15 @@ def test_an_attempt_is_kept_as_it_went(psp: Psp, account: Account, receiver: Rec
     sent = dict(attempt["request_headers"])
     (request,) = receiver.requests
     assert sent.keys() == {
-        *("Content-Type", "User-Agent", "webhook-id", "webhook-timestamp", "webhook-signature", "X-Signature")
+        *(
+            "Content-Type",
+            "User-Agent",
+            "webhook-id",
+            "webhook-timestamp",
+            "webhook-signature",
+            "X-Signature",
+            "X-Request-ID",
+        )
     }
     assert {name: request.headers[name.lower()] for name in sent} == sent
     answered = dict(attempt["response_headers"])
