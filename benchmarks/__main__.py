@@ -1,5 +1,5 @@
-"""`python -m benchmarks`: the charge and the worker against the floor, pages in small and large accounts, webhooks, and
-logins.
+"""`python -m benchmarks`: the charge and the worker against the floor, pages in small and large accounts, webhooks,
+logins, and a start.
 
 Exits with 0 where every target holds, 1 where one is missed, 2 where it could not be measured.
 """
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import charging, delivering, logins, pages, report, working
+from benchmarks import charging, delivering, logins, pages, report, starting, working
 from benchmarks.charging import Runs
 from benchmarks.delivering import Scale
 from benchmarks.figures import Figure
@@ -101,6 +101,10 @@ def _measure(part: str, effort: Effort, json_file: Path | None) -> int:
             )
             report.print_figures(console, "Logins", of_logins)
             figures += of_logins
+        if part in ("all", "start"):
+            of_starts = starting.run(stack, rounds=effort.delivery.rounds, tell=status.update)
+            report.print_figures(console, "Starts", of_starts)
+            figures += of_starts
         targets += report.figure_targets(figures)
     report.print_targets(console, targets)
     if json_file is not None:
@@ -114,7 +118,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "part",
         nargs="?",
-        choices=("all", "charge", "work", "pages", "delivery", "logins"),
+        choices=("all", "charge", "work", "pages", "delivery", "logins", "start"),
         default="all",
         help="default: all",
     )
@@ -123,7 +127,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seconds", type=_count, default=3, help="length of a turn (3)")
     parser.add_argument("--repeats", type=_count, default=31, help="requests for each page and account (31)")
     parser.add_argument(
-        "--delivery-rounds", type=_count, default=delivering.FULL.rounds, help="rounds of webhooks and logins (5)"
+        "--delivery-rounds",
+        type=_count,
+        default=delivering.FULL.rounds,
+        help="rounds of the other parts but pages (5)",
     )
     parser.add_argument("--quick", action="store_true", help="a short look instead, too short to be relied on")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure to this file, too")

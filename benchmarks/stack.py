@@ -72,6 +72,17 @@ class Stack:
         with self._serving(app, database, **settings) as server:
             yield server
 
+    @contextmanager
+    def running_by_itself(self, name: str) -> Iterator[tuple[Server, Path]]:
+        """The product as `make run` starts it, with a MongoDB of its own in a data directory of this name, ended at the
+        end of the block. It may not have begun to listen yet."""
+        port, data = _free_port(), self._directory / name
+        process, _ = self._start([str(ROOT / "cli.py"), "serve"], name, PORT=str(port), DATA_DIR=str(data))
+        try:
+            yield Server(process, port, name), data
+        finally:
+            _end(process)
+
     def start_floor(self, database: str) -> Server:
         return self._servers.enter_context(self._serving("benchmarks.floor:app", database, MONGODB_URI=self.uri))
 
