@@ -213,8 +213,9 @@ class Settings(Address):
         if self.metrics_token is None:
             return True
         scheme, _, token = authorization[0].partition(" ") if len(authorization) == 1 else ("", "", "")
-        wanted = self.metrics_token.get_secret_value()
-        return scheme.lower() == "bearer" and compare_digest(token.strip().encode(), wanted.encode())
+        wanted = self.metrics_token.get_secret_value().encode()
+        # What is no UTF-8 comes as lone surrogates.
+        return scheme.lower() == "bearer" and compare_digest(token.strip().encode("utf-8", "surrogatepass"), wanted)
 
     @property
     def production(self) -> bool:

@@ -34,8 +34,9 @@ def secrets(mongo_uri: str, mongo: pymongo.MongoClient[dict[str, Any]]) -> Itera
     mongo.drop_database(DATABASE)
 
 
-def scrape(port: str, token: str | None = TOKEN, path: str = "/metrics") -> httpx.Response:
-    headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+def scrape(port: str, token: str | bytes | None = TOKEN, path: str = "/metrics") -> httpx.Response:
+    sent = token.encode() if isinstance(token, str) else token
+    headers = {} if sent is None else {b"Authorization": b"Bearer " + sent}
     return httpx.get(f"http://127.0.0.1:{port}{path}", headers=headers, timeout=15, verify=False)
 
 
@@ -70,7 +71,9 @@ def test_worker_and_bank_are_scraped_on_ports_of_their_own(secrets: dict[str, st
         of_worker_now, of_bank_now = scrape(worker_port), scrape(bank_metrics_port)
         of_api_now = scrape(server.url.rpartition(":")[2])
         assert not listening(of_server["METRICS_PORT"]), "the API has a path for it"
-        refused = [scrape(port, token) for port in (worker_port, bank_metrics_port) for token in (None, "wrong")]
+        refused = [
+            scrape(port, token) for port in (worker_port, bank_metrics_port) for token in (None, "wrong", b"\xff")
+        ]
         assert scrape(worker_port, path="/other").status_code == 404
 
     assert of_worker_now.headers["content-type"].startswith("text/plain")
