@@ -4,6 +4,8 @@ Until `core/shared_metrics.py` lets processes share a place, each counts for its
 prometheus-client decides where a value is kept when it is first made: those without would be made here, too early.
 """
 
+from typing import Literal
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 REGISTRY = CollectorRegistry(auto_describe=True)
@@ -20,9 +22,9 @@ def _histogram(name: str, text: str, buckets_s: tuple[float, ...], *labels: str)
     return Histogram(f"mock_psp_{name}", text, labels, buckets=buckets_s, registry=REGISTRY)
 
 
-def _gauge(name: str, text: str, *labels: str) -> Gauge:
-    """The sum over the processes that live."""
-    return Gauge(f"mock_psp_{name}", text, labels, registry=REGISTRY, multiprocess_mode="livesum")
+def _gauge(name: str, text: str, *labels: str, over_processes: Literal["livesum", "livemax"] = "livesum") -> Gauge:
+    """The sum over the processes that live, or the greatest."""
+    return Gauge(f"mock_psp_{name}", text, labels, registry=REGISTRY, multiprocess_mode=over_processes)
 
 
 REQUESTS = _counter("http_requests_total", "Requests answered.", "method", "route", "status")
@@ -50,4 +52,9 @@ PROCESSES = _gauge("processes", "Processes that live.", "role")
 MEMORY = _gauge("process_resident_memory_bytes", "Memory of the processes that live.", "role")
 OPEN_FILES = _gauge("process_open_fds", "Open file descriptors of the processes that live.", "role")
 CPU = _counter("process_cpu_seconds_total", "Time on a processor.", "role")
-LOOP_DELAY = _gauge("event_loop_delay_seconds", "How late the event loop was the last time.", "role")
+LOOP_DELAY = _gauge(
+    "event_loop_delay_seconds",
+    "How late the event loop was the last time, where it was latest.",
+    "role",
+    over_processes="livemax",
+)

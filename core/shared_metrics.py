@@ -103,6 +103,9 @@ def _tidy(directory: Path) -> bool:
 def _add(source: Path, total: Path) -> None:
     if not source.exists():
         return
+    if source.stat().st_size == 0:  # its process was killed when it had made the file, and had counted nothing
+        source.unlink()
+        return
     sums = MmapedDict(str(total))
     for key, value, _, _ in MmapedDict.read_all_values_from_file(str(source)):
         before, _ = sums.read_value(key)

@@ -9,7 +9,7 @@ from core.errors import PspError
 from routers.access_log import log_request
 from routers.problems import problem
 from routers.rate_limits import rate_limit_headers
-from routers.request_counts import count_request
+from routers.request_counts import count_request, route_of
 from routers.request_ids import give_request_id, request_id_of
 from routers.security_headers import SecurityHeaders
 
@@ -65,7 +65,7 @@ class UnexpectedErrors:
             await self._app(scope, receive, send)
         except Exception:
             request_id = request_id_of(scope)
-            _LOG.exception("request %s failed: %s %s", request_id, scope["method"], scope["path"])
+            _LOG.exception("request %s failed: %s %s", request_id, scope["method"], route_of(scope))
             if _STARTED in scope:
                 raise
             response = problem(request_id, PspError.status, PspError.code, PspError.message)

@@ -9,6 +9,9 @@ from repositories.deliveries import DeliveryRepository
 from repositories.outbox import Outbox
 from repositories.payments import PaymentRepository
 
+_LOOKED_AT = 1_000
+"""Objects of an outbox. The oldest event need not be of the oldest object."""
+
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
@@ -35,8 +38,8 @@ class Backlogs:
 
     async def read(self) -> Backlog:
         """Raises DriverError."""
-        waiting = [one for outbox in self._outboxes for one in await outbox.unpublished(1)]
-        events = [event.occurred_at for one in waiting for event in one.events[:1]]
+        waiting = [await outbox.backlog(_LOOKED_AT) for outbox in self._outboxes]
+        events = [one.oldest_at for one in waiting if one.oldest_at is not None]
         first_due = await self._deliveries.first_due()
         payment = await self._payments.next_due_at()
         return Backlog(

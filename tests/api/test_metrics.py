@@ -153,6 +153,20 @@ def test_metrics_are_told_without_those_of_a_database_that_is_away(
         becomes(apart, 1, "mongodb_up")
 
 
+def test_a_file_that_a_killed_process_had_only_begun_is_in_nobodys_way(
+    server: Server, settings: dict[str, str], tmp_path: Path
+) -> None:
+    data = tmp_path / "data"
+    (data / "metrics").mkdir(parents=True)
+    for name in ("killed.alive", "counter_killed.db", "histogram_killed.db"):
+        (data / "metrics" / name).touch()
+
+    with serving(tmp_path / "next.log", **{**settings, "DATA_DIR": str(data)}) as started:
+        assert Figures(started).sum("processes", role="api") == 1
+
+    assert not (data / "metrics" / "counter_killed.db").exists()
+
+
 def test_a_token_guards_them(start_server: Callable[..., Server]) -> None:
     token = token_urlsafe(24)
     guarded = start_server(METRICS_TOKEN=token)

@@ -67,15 +67,20 @@ def test_what_nobody_works_on_is_told_with_its_age(
     settings = {"PORT": server.url.rpartition(":")[2], "DATA_DIR": str(data_dir), "MONGODB_DB": DATABASE}
     with httpx.Client(base_url=server.url, timeout=35, verify=False) as client:
         psp = Psp(client, ADMIN_EMAIL, ADMIN_PASSWORD)
-        payment = psp.charge(psp.register()).json()
-    hour_ago = [{"$set": {"due_at": {"$dateSubtract": {"startDate": "$due_at", "unit": "hour", "amount": 1}}}}]
-    mongo[DATABASE]["payments"].update_one({"_id": payment["id"]}, hour_ago)
+        account = psp.register()
+        older, payment = (psp.charge(account).json() for _ in range(2))
+    payments, hour = mongo[DATABASE]["payments"], timedelta(hours=1)
+    row = payments.find_one({"_id": payment["id"]}) or {}
+    earlier = {"due_at": row["due_at"] - hour, "outbox.0.at": row["outbox"][0]["at"] - hour}
+    payments.update_one({"_id": payment["id"]}, {"$set": earlier})
+    # An older payment with a newer event.
+    payments.update_one({"_id": older["id"]}, {"$set": {"created_at": row["created_at"] - 2 * hour}})
 
     code, report = told(tmp_path, **settings)
 
     assert (code, report["ok"], report["server"], report["worker"]) == (1, False, "up", "behind")
     assert report["dueForSeconds"]["payments"] > 3_500
-    assert report["dueForSeconds"]["events"] is not None
+    assert report["dueForSeconds"]["events"] > 3_500
     assert report["dueForSeconds"]["webhooks"] is None
     assert report["workers"] == []
 
