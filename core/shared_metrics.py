@@ -1,13 +1,17 @@
 """The metrics of all processes that have one DATA_DIR, in files there, so that a scrape of any of them tells of all.
 
 A process writes files of its own, which prometheus-client maps into its memory, and holds a lock for as long as it
-lives. What an ended process has counted goes on into the files called `ended`, so that no counter ever goes back.
+lives. What an ended process has counted goes on into the files called `ended`, so that no counter ever goes back. Where
+one is killed while it adds another's there, some of that may count twice.
 """
 
+import contextlib
+import errno
 import os
 import secrets
 import sys
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Metric, generate_latest, values
@@ -16,12 +20,16 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from core.metrics import REGISTRY
-from core.mongo_files import lock
+from core.mongo_files import POLL_S, lock
 
 if sys.platform != "win32":
     import fcntl
 
 _ALIVE, _ENDED = ".alive", "ended"
+_ROOM_BYTES = {"counter": 1 << 20, "histogram": 1 << 22, "gauge_livesum": 1 << 16, "gauge_livemax": 1 << 16}
+"""What a file of each kind takes of the disk at once, and more than all labels can fill: the kernel ends a process
+(SIGBUS) whose memory is mapped to a file that finds no more room on its disk."""
+_PATIENCE_S = 1.0
 _own = ""
 """What this process is called there. Chosen when it begins to share: what is chosen on import, processes that are
 forked afterwards have in common."""
@@ -32,23 +40,28 @@ _own_lock: int | None = None
 def share(directory: Path) -> None:
     """From now on what this process counts is kept there, together with others'. To be called before anything is
     counted; what is called after the first time does nothing. Raises OSError where nothing can be kept there."""
-    global _own, _place, _own_lock  # noqa: PLW0603 - a process has one
+    global _own, _place, _own_lock
     if _place is not None or sys.platform == "win32":
         return
-    _own = secrets.token_hex(8)
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    tidying = lock(directory / "tidy.lock", fcntl.LOCK_EX)
-    try:
-        if not _tidy(directory):
-            # The first of them: what an older version has left may have other labels.
-            for left in directory.glob("*.db"):
+    name = secrets.token_hex(8)
+    with _tidying(directory), contextlib.ExitStack() as undo:
+        if not any(_lives(alive) for alive in directory.glob(f"*{_ALIVE}")):
+            # The first of them: an older version's have other labels, and a crash of the machine may have torn them.
+            for left in (*directory.glob("*.db"), *directory.glob(f"*{_ALIVE}")):
                 left.unlink()
-        _own_lock = lock(directory / f"{_own}{_ALIVE}", fcntl.LOCK_EX)
-    finally:
-        os.close(tidying)
+        alive = directory / f"{name}{_ALIVE}"
+        held = lock(alive, fcntl.LOCK_EX)
+        undo.callback(os.close, held)
+        undo.callback(alive.unlink)
+        for kind, room_bytes in _ROOM_BYTES.items():
+            file = directory / f"{kind}_{name}.db"
+            undo.callback(file.unlink, missing_ok=True)
+            file.write_bytes(bytes(room_bytes))
+        undo.pop_all()
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(directory)
     values.ValueClass = values.MultiProcessValue(lambda: _own)
-    _place = directory
+    _own, _place, _own_lock = name, directory, held
 
 
 def exposition(more: Iterable[Metric] = ()) -> bytes:
@@ -69,43 +82,65 @@ class _Found(Collector):
 def _collected() -> Iterable[Metric]:
     if _place is None:
         return list(REGISTRY.collect())
-    tidying = lock(_place / "tidy.lock", fcntl.LOCK_EX)
-    try:
-        _tidy(_place)
-        return list(MultiProcessCollector(None, str(_place)).collect())
-    finally:
-        os.close(tidying)
-
-
-def _tidy(directory: Path) -> bool:
-    """Close the books of processes that have ended. Whether any other lives."""
-    others_live = False
-    for alive in directory.glob(f"*{_ALIVE}"):
-        name = alive.name.removesuffix(_ALIVE)
-        if name == _own:
-            continue
+    with contextlib.ExitStack() as stack:
+        # Where one that was stopped holds the lock, or there is no room to close a book, all is told as it is.
+        with contextlib.suppress(OSError):
+            stack.enter_context(_tidying(_place))
+            _close_books(_place)
         try:
-            held = lock(alive, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return list(MultiProcessCollector(None, str(_place)).collect())
+        except (OSError, ValueError):  # somebody has deleted them: what is mapped lasts
+            return list(REGISTRY.collect())
+
+
+@contextlib.contextmanager
+def _tidying(directory: Path) -> Iterator[None]:
+    """Nobody else tidies. Raises TimeoutError where another process does so for too long."""
+    path, gives_up_at_s = directory / "tidy.lock", time.monotonic() + _PATIENCE_S
+    while True:
+        try:
+            held = lock(path, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
         except BlockingIOError:
-            others_live = True
+            if time.monotonic() > gives_up_at_s:
+                cause = f"another process does not let go of {path.name}"
+                raise TimeoutError(errno.ETIMEDOUT, cause, str(path)) from None
+            time.sleep(POLL_S)
+    try:
+        yield
+    finally:
+        os.close(held)
+
+
+def _lives(alive: Path) -> bool:
+    try:
+        os.close(lock(alive, fcntl.LOCK_EX | fcntl.LOCK_NB))
+    except BlockingIOError:
+        return True
+    return False
+
+
+def _close_books(directory: Path) -> None:
+    """Of processes that have ended."""
+    for alive in directory.glob(f"*{_ALIVE}"):
+        if _lives(alive):
             continue
-        try:
-            for kind in ("counter", "histogram"):
-                _add(directory / f"{kind}_{name}.db", directory / f"{kind}_{_ENDED}.db")
-            for gauge in directory.glob(f"gauge_*_{name}.db"):
-                gauge.unlink()
-            alive.unlink()
-        finally:
-            os.close(held)
-    return others_live
+        name = alive.name.removesuffix(_ALIVE)
+        for kind in ("counter", "histogram"):
+            _add(directory / f"{kind}_{name}.db", directory / f"{kind}_{_ENDED}.db", _ROOM_BYTES[kind])
+        for gauge in directory.glob(f"gauge_*_{name}.db"):
+            gauge.unlink()
+        alive.unlink()
 
 
-def _add(source: Path, total: Path) -> None:
+def _add(source: Path, total: Path, room_bytes: int) -> None:
     if not source.exists():
         return
     if source.stat().st_size == 0:  # its process was killed when it had made the file, and had counted nothing
         source.unlink()
         return
+    if not total.exists():
+        total.write_bytes(bytes(room_bytes))
     sums = MmapedDict(str(total))
     for key, value, _, _ in MmapedDict.read_all_values_from_file(str(source)):
         before, _ = sums.read_value(key)

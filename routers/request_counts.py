@@ -19,15 +19,7 @@ def route_of(scope: Scope) -> str:
 
 
 def count_request(scope: Scope, status: int, duration_s: float) -> None:
-    _count(scope["method"], route_of(scope), status, duration_s)
-
-
-def count_unreadable(status: int) -> None:
-    """What is no request that could be handed on."""
-    _count(OTHER, OTHER, status, 0.0)
-
-
-def _count(method: str, route: str, status: int, duration_s: float) -> None:
+    method, route = scope["method"], route_of(scope)
     if method not in _METHODS:
         method = OTHER
     found = _counters.get((method, route, status))
@@ -39,3 +31,8 @@ def _count(method: str, route: str, status: int, duration_s: float) -> None:
     total, duration = found
     total.inc()
     duration.observe(duration_s)
+
+
+def count_unreadable(status: int) -> None:
+    """What is no request that could be handed on, and so took no time."""
+    metrics.REQUESTS.labels(OTHER, OTHER, status).inc()

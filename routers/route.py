@@ -23,9 +23,9 @@ from core import json_codec
 from core.errors import (
     BodyTooLarge,
     Forbidden,
+    HttpMalformed,
     InvalidRequest,
     PspError,
-    Unavailable,
     UnsupportedMediaType,
 )
 from routers.credentials import AUTHENTICATORS, psp_of
@@ -269,7 +269,8 @@ async def _identify(
         await read(request)
         return await authenticate(request)
     except ClientDisconnect:
-        raise Unavailable("The request ended before it was complete.") from None
+        # Nobody reads this answer, and it is no failure of the server: it counts as what it is.
+        raise HttpMalformed("The request ended before it was complete.") from None
     except PspError as error:
         if isinstance(error, CallerRefused):
             request.scope[_CALLER] = error.caller

@@ -2,6 +2,7 @@
 
 import json
 import re
+import socket
 import time
 from base64 import b64encode
 from collections.abc import Callable, Iterator
@@ -10,6 +11,7 @@ from os import urandom
 from pathlib import Path
 from secrets import token_urlsafe
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import pymongo
@@ -130,6 +132,19 @@ def test_labels_are_never_what_a_client_makes_up(psp: Psp, server: Server) -> No
     assert figures.sum("http_requests_total", method="other") >= 1
     for made_up in ("txn_of_nobody", "nobodys", "BREW", account.id, account.email, account.api_key[:20]):
         assert made_up not in figures.text
+
+
+def test_one_who_leaves_in_the_middle_of_a_request_is_no_failure_of_the_server(server: Server) -> None:
+    address, before = urlsplit(server.url), Figures(server)
+    failed, left = (before.sum("http_requests_total", status=status, **CHARGE) for status in ("503", "400"))
+    with socket.create_connection((address.hostname or "", address.port or 80)) as leaving:
+        leaving.sendall(
+            b"POST /api/v1/payments/charge HTTP/1.1\r\nHost: localhost\r\n"
+            b"Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{"
+        )
+
+    after = becomes(server, left + 1, "http_requests_total", status="400", **CHARGE)
+    assert after.sum("http_requests_total", status="503", **CHARGE) == failed
 
 
 def test_what_was_refused_and_failed_is_counted(psp: Psp, server: Server) -> None:

@@ -79,6 +79,15 @@ def test_each_rule_has_what_somebody_needs_who_is_woken_by_it() -> None:
         assert re.fullmatch(r"\d+[sm]", rule.get("for", "0s"))
 
 
+def test_a_server_that_is_not_ready_yet_and_says_so_to_whoever_waits_for_it_is_no_error() -> None:
+    """Each container waits for `/health/ready` with one request after the other, and few others come meanwhile."""
+    rates = [expression for expression in expressions() if 'status=~"5..' in expression]
+    assert len(rates) == 2
+    for rate in rates:
+        assert rate.count("mock_psp_http_requests_total{") == rate.count('route!~"/health/.*"') == 2
+    assert [path for _, path in ROLE_TABLE if re.fullmatch("/health/.*", path)]
+
+
 def test_each_panel_has_a_place_of_its_own() -> None:
     taken: set[tuple[int, int]] = set()
     for panel in panels():
