@@ -1,7 +1,9 @@
 """The command line: `python cli.py --help`."""
 
 import asyncio
+import contextlib
 import sys
+import threading
 from collections.abc import Coroutine
 from datetime import UTC, datetime
 from pathlib import Path
@@ -48,6 +50,8 @@ def serve(
 
     settings = _settings()
     write_logs(as_json=settings.production)
+    if settings.mongodb_uri is None:
+        _start_mongodb_ahead(settings.data_dir)
     typer.echo(f"\n  Mock PSP   {settings.url}/api/v1\n  Try it     {settings.url}/docs\n")
     uvicorn.run(
         "main:app",
@@ -290,6 +294,19 @@ app.add_typer(deliveries.events_app, name="events")
 app.add_typer(deliveries.deliveries_app, name="deliveries")
 app.command()(sign)
 app.command()(verify)
+
+
+def _start_mongodb_ahead(data_dir: Path) -> None:
+    """It outlives this use by some seconds: the application, imported meanwhile, joins it and tells what is wrong."""
+
+    def start() -> None:
+        from core import embedded_mongo
+        from core.mongo_files import EmbeddedMongoError
+
+        with contextlib.suppress(EmbeddedMongoError):
+            embedded_mongo.start(data_dir).close()
+
+    threading.Thread(target=start, name="mongodb ahead", daemon=True).start()
 
 
 def _settings() -> Settings:
