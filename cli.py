@@ -157,9 +157,9 @@ def openapi(
     npx openapi-typescript openapi.json --default-non-nullable=false -o mock-psp.ts
     """
     from commands.documents import write_openapi
-    from main import create_app  # noqa: TID251 - what is described is the application
+    from main import app as api  # noqa: TID251 - what is described is the application
 
-    write_openapi(create_app().openapi(), output)
+    write_openapi(api.openapi(), output)
 
 
 @app.command()
@@ -176,9 +176,9 @@ def postman(
     python cli.py postman -o postman && npx newman run postman/*collection.json -e postman/*environment.json
     """
     from commands.documents import write_postman
-    from main import create_app  # noqa: TID251 - what is described is the application
+    from main import app as api  # noqa: TID251 - what is described is the application
 
-    write_postman(create_app().openapi(), output, url)
+    write_postman(api.openapi(), output, url)
 
 
 @app.command()

@@ -10,8 +10,7 @@ import typer
 from commands.api import API_PATH
 from core.clock import rfc3339
 from core.config import Settings
-from core.database import DriverError
-from core.errors import ConfigurationError
+from core.errors import DatabaseDown
 from repositories.heartbeats import Heartbeat
 from services.backlog import Backlog
 from services.health import RECENT_S
@@ -32,6 +31,8 @@ class Report:
     backlog: Backlog | None
     workers: list[Heartbeat] | None
     """Those that live; None where nobody could look."""
+    reason: str = ""
+    """Why MongoDB is down, where that was found out."""
 
     @property
     def worker(self) -> str | None:
@@ -49,7 +50,7 @@ class Report:
 
 
 async def look(url: str, settings: Settings | None) -> Report:
-    """What there is to see, of the database where settings are given."""
+    """What there is to see, of the database where settings are given. Raises ConfigurationError."""
     server = await _server(url)
     if settings is None:
         return Report(url, server, None, None, None)
@@ -59,8 +60,8 @@ async def look(url: str, settings: Settings | None) -> Report:
     try:
         async with open_psp(settings, is_worker=True) as psp:
             return Report(url, server, "up", await psp.backlogs.read(), await psp.health.workers())
-    except (ConfigurationError, DriverError):
-        return Report(url, server, "down", None, None)
+    except DatabaseDown as error:
+        return Report(url, server, "down", None, None, str(error))
 
 
 def tell(report: Report, *, as_json: bool) -> None:
@@ -68,7 +69,7 @@ def tell(report: Report, *, as_json: bool) -> None:
         typer.echo(json.dumps(_as_json(report)))
         return
     typer.echo(f"Server   {report.server:9} {report.url}")
-    typer.echo(f"MongoDB  {report.mongodb or 'not asked'}")
+    typer.echo(f"MongoDB  {report.mongodb or 'not asked':9} {report.reason}".rstrip())
     if report.backlog is not None:
         waits = _waits(report.backlog)
         told = ", ".join(f"{name} for {waited_s:.0f} s" for name, waited_s in waits.items() if waited_s is not None)

@@ -60,6 +60,45 @@ def test_no_server_is_no_zero_and_starts_no_database(tmp_path: Path, elsewhere: 
     assert not list(tmp_path.rglob("mongo*"))
 
 
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        ({"ENCRYPTION_KEY": "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="}, "ENCRYPTION_KEY is not the one"),
+        ({"MONGODB_URI": "mongodb://nobody:wrong-password@{address}"}, "Authentication failed"),
+        ({"MONGODB_URI": "http://localhost"}, "Invalid URI scheme"),
+    ],
+)
+def test_wrong_settings_are_told_and_not_taken_for_a_database_that_is_down(
+    server: Server, mongo_uri: str, data_dir: Path, tmp_path: Path, wrong: dict[str, str], sentence: str
+) -> None:
+    kept = json.loads((data_dir / "secrets.json").read_text())
+    address = mongo_uri.removeprefix("mongodb://")
+    told = {name: value.format(address=address) for name, value in wrong.items()}
+    settings = {"PORT": server.url.rpartition(":")[2], "MONGODB_DB": "tests", "MONGODB_URI": mongo_uri, **kept, **told}
+
+    done = command("status", cwd=tmp_path, **environment(None, None, **settings))
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("Error: ")
+    assert sentence in done.stderr
+
+
+def test_a_database_that_does_not_answer_is_down_and_why_is_told(
+    server: Server, data_dir: Path, tmp_path: Path
+) -> None:
+    kept = json.loads((data_dir / "secrets.json").read_text())
+    nobody = free_port()
+    settings = {"PORT": server.url.rpartition(":")[2], "MONGODB_URI": f"mongodb://127.0.0.1:{nobody}", **kept}
+
+    code, report = told(tmp_path, **settings)
+    shown = command("status", cwd=tmp_path, **environment(None, None, **settings))
+
+    assert (code, report["ok"], report["server"], report["mongodb"]) == (1, False, "up", "down")
+    assert shown.returncode == 1
+    assert f"MongoDB  down      MongoDB does not answer as it should (127.0.0.1:{nobody}: " in shown.stdout
+    assert "refused): check MONGODB_URI" in shown.stdout
+
+
 def test_what_nobody_works_on_is_told_with_its_age(
     start_server: Callable[..., Server], data_dir: Path, mongo: Mongo, tmp_path: Path
 ) -> None:
