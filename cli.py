@@ -183,11 +183,12 @@ def postman(
 
 @app.command()
 def status(url: Url = None, as_json: Json = False) -> None:
-    """Say whether the server answers, MongoDB does, which workers live, and whether they keep up.
+    """Say whether the server is ready, MongoDB answers, which workers live, and whether they keep up.
 
-    With --url only that server is asked; without, the one of this machine's settings and its database. A
-    worker is behind where something has been due for more than 30 seconds, and lives where it has shown a
-    sign of life within 30. Exit codes: 0 all is well, 1 something is not, 2 the settings are wrong.
+    With --url only that server is asked (/health/ready); without, the one of this machine's settings and its
+    database. A server is degraded where it answers and is not ready. A worker is behind where something has
+    been due for more than 30 seconds, and lives where it has shown a sign of life within 30. Exit codes: 0 all
+    is well, 1 something is not, 2 the settings are wrong.
 
     python cli.py status
 

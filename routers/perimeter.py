@@ -56,8 +56,8 @@ class Cors(CORSMiddleware):
 class TrustedHosts:
     """Refuses requests to any other name: the address of a 3-D Secure page is made of it.
 
-    `*.example.com` stands for every name below it. This machine's own names are always taken, for its health checks, and
-    any name by what is made for monitors.
+    `*.example.com` stands for every name below it. This machine's own names are always taken, for its health checks,
+    and any name by what is made for monitors.
     """
 
     def __init__(self, app: ASGIApp, names: tuple[str, ...]):

@@ -11,6 +11,7 @@ import httpx
 import pymongo
 import pytest
 
+from core.version import VERSION
 from tests.command_line import command, environment
 from tests.conftest import ADMIN_EMAIL, ADMIN_PASSWORD, QUICK, Server, free_port
 from tests.factories import Psp
@@ -35,10 +36,13 @@ def test_where_all_is_well_it_says_so(server: Server, data_dir: Path, tmp_path: 
 
     assert (code, report["ok"], report["server"], report["mongodb"]) == (0, True, "up", "up")
     assert report["worker"] in ("idle", "working")
+    assert (report["serverVersion"], {one["version"] for one in report["workers"]}) == (VERSION, {VERSION})
     assert report["dueForSeconds"].keys() == {"events", "payments", "webhooks"}
     assert shown.returncode == 0
     assert [line.split()[:2] for line in shown.stdout.splitlines()][:2] == [["Server", "up"], ["MongoDB", "up"]]
+    assert shown.stdout.startswith(f"Server   up        {server.url}, version {VERSION}\n")
     assert f"process {server.process.pid} since 2" in shown.stdout
+    assert f", version {VERSION}, last seen " in shown.stdout
 
 
 def test_a_server_elsewhere_is_asked_and_nothing_else(server: Server, tmp_path: Path) -> None:
@@ -47,6 +51,20 @@ def test_a_server_elsewhere_is_asked_and_nothing_else(server: Server, tmp_path: 
     assert (code, report["server"], report["mongodb"], report["worker"]) == (0, "up", None, None)
     assert report["workers"] is None
     assert not (tmp_path / "untouched").exists()
+    assert told(tmp_path, "--url", f"{server.url}/api/v1/")[1]["url"] == server.url, "as with the clients of the API"
+
+
+def test_a_server_elsewhere_that_is_not_ready_is_not_well_and_says_why(
+    start_server: Callable[..., Server], tmp_path: Path
+) -> None:
+    server = start_server(MONGODB_DB=DATABASE, WORKER="off")
+
+    code, report = told(tmp_path, "--url", server.url)
+    shown = command("status", "--url", server.url, cwd=tmp_path, **environment(None, None))
+
+    assert (code, report["ok"], report["server"], report["mongodb"]) == (1, False, "degraded", None)
+    assert shown.returncode == 1
+    assert "No worker has shown a sign of life for 30 seconds." in shown.stdout
 
 
 @pytest.mark.parametrize("elsewhere", [True, False])
@@ -117,7 +135,7 @@ def test_what_nobody_works_on_is_told_with_its_age(
 
     code, report = told(tmp_path, **settings)
 
-    assert (code, report["ok"], report["server"], report["worker"]) == (1, False, "up", "behind")
+    assert (code, report["ok"], report["server"], report["worker"]) == (1, False, "degraded", "behind")
     assert report["dueForSeconds"]["payments"] > 3_500
     assert report["dueForSeconds"]["events"] > 3_500
     assert report["dueForSeconds"]["webhooks"] is None
@@ -142,9 +160,10 @@ def test_workers_are_told_with_where_they_run_and_since_when(
     assert 0 <= alive.pop("lastSeenSeconds") < 30
     started_at = row["started_at"].isoformat(timespec="milliseconds").replace("+00:00", "Z")
     host = socket.gethostname()
-    assert alive == {"id": row["_id"], "host": host, "process": worker.pid, "startedAt": started_at}
+    assert alive == {"id": row["_id"], "host": host, "process": worker.pid, "startedAt": started_at, "version": VERSION}
 
-    older = {"$set": {"beat_at": row["beat_at"] - timedelta(minutes=2)}, "$unset": {"started_at": "", "host": ""}}
+    of_older_versions = {"started_at": "", "host": "", "version": ""}
+    older = {"$set": {"beat_at": row["beat_at"] - timedelta(minutes=2)}, "$unset": of_older_versions}
     heartbeats.update_one({"_id": row["_id"]}, older)
     code, report = told(tmp_path, **settings)
     shown = command("status", cwd=tmp_path, **environment(None, None, **settings))
