@@ -185,10 +185,11 @@ def postman(
 def status(url: Url = None, as_json: Json = False) -> None:
     """Say whether the server is ready, MongoDB answers, which workers live, and whether they keep up.
 
-    With --url only that server is asked (/health/ready); without, the one of this machine's settings and its
-    database. A server is degraded where it answers and is not ready. A worker is behind where something has
-    been due for more than 30 seconds, and lives where it has shown a sign of life within 30. Exit codes: 0 all
-    is well, 1 something is not, 2 the settings are wrong.
+    With --url only that server is asked (/health/ready); without, the one of
+    this machine's settings, and its database. A server is degraded where it
+    answers and is not ready. A worker is behind where something has been due for
+    more than 30 seconds, and lives where it has shown a sign of life within 30.
+    Exit codes: 0 all is well, 1 something is not, 2 the settings are wrong.
 
     python cli.py status
 
@@ -216,9 +217,10 @@ def seed(
 ) -> None:
     """Fill the database with merchants, their customers, and half a year of payments, refunds and webhooks.
 
-    Servers may run meanwhile. A run that was stopped is completed by giving the command again, and a larger
-    --payments adds to what is there; another --seed makes other merchants. Never in production. Exit codes:
-    0 it is done, 2 it cannot be done.
+    Servers may run meanwhile. A run that was stopped is completed by giving the
+    command again, and a larger --payments adds to what is there; another --seed
+    makes other merchants. Never in production. Exit codes: 0 it is done, 2 it
+    cannot be done.
 
     python cli.py seed
 
@@ -244,8 +246,9 @@ def reset(
 ) -> None:
     """Delete everything but the system_admins and the audit log; never in production.
 
-    Servers and workers may go on meanwhile. POST /api/v1/admin/reset does the same. Exit codes: 0 it is done,
-    1 you said no, 2 it cannot be done.
+    Servers and workers may go on meanwhile. POST /api/v1/admin/reset does the
+    same. Exit codes: 0 it is done, 1 you said no, or nobody could be asked, 2 it
+    cannot be done.
 
     python cli.py reset --yes
     """
@@ -253,6 +256,7 @@ def reset(
 
     settings = _settings()
     if not (yes or settings.production or resetting.confirmed(settings)):
+        typer.echo("Nothing was deleted. --yes deletes without asking.", err=True)
         raise typer.Exit(1)
     try:
         deleted = _run(resetting.reset(settings))

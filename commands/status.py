@@ -37,12 +37,12 @@ class Report:
     url: str
     server: Server
     mongodb: str | None
-    """`up` or `down`; None where only the server was to be asked."""
+    """`up` or `down`; None where it was not asked."""
     backlog: Backlog | None
     workers: list[Heartbeat] | None
     """Those that live; None where nobody could look."""
     reason: str = ""
-    """Why MongoDB is down, where that was found out."""
+    """Why MongoDB is down, or was not asked."""
 
     @property
     def worker(self) -> str | None:
@@ -66,8 +66,8 @@ async def look(url: str, settings: Settings | None) -> Report:
     if settings is None:
         return Report(url, server, None, None, None)
     if settings.mongodb_uri is None and server.state == "down":
-        # The embedded one stops with its last process: to look at it would be to start it.
-        return Report(url, server, "down", None, None)
+        # To look at it would be to start it.
+        return Report(url, server, None, None, None, "the embedded one stops with the last process that uses it")
     try:
         async with open_psp(settings, is_worker=True) as psp:
             return Report(url, server, "up", await psp.backlogs.read(), await psp.health.workers())

@@ -74,7 +74,7 @@ def test_no_server_is_no_zero_and_starts_no_database(tmp_path: Path, elsewhere: 
 
     code, report = told(tmp_path, *arguments, PORT=nobody, DATA_DIR=str(tmp_path / "data"))
 
-    assert (code, report["ok"], report["server"]) == (1, False, "down")
+    assert (code, report["ok"], report["server"], report["mongodb"]) == (1, False, "down", None)
     assert not list(tmp_path.rglob("mongo*"))
 
 
