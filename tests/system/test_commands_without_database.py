@@ -7,6 +7,9 @@ from typing import Any
 import pymongo
 import pytest
 
+from core.config import Settings
+from core.database import DriverError
+from repositories.connection import no_answer
 from tests.command_line import command, environment
 from tests.wire import Wire
 
@@ -39,3 +42,11 @@ def test_a_database_that_goes_away_is_told_in_one_sentence(
     assert "Traceback" not in done.stderr
     assert done.returncode == 2
     mongo.drop_database(DATABASE)
+
+
+def test_of_the_embedded_one_the_log_is_named_and_no_setting_that_was_never_made(tmp_path: Path) -> None:
+    told = str(
+        no_answer(DriverError("it is gone, Timeout: 4s, Topology: …"), Settings(data_dir=tmp_path, _env_file=None))
+    )
+
+    assert told == f"MongoDB does not answer as it should (it is gone): its log is {tmp_path / 'mongodb.log'}."
