@@ -65,14 +65,22 @@ async def look(url: str, settings: Settings | None) -> Report:
     server = await _server(url)
     if settings is None:
         return Report(url, server, None, None, None)
-    if settings.mongodb_uri is None and server.state == "down":
-        # To look at it would be to start it.
-        return Report(url, server, None, None, None, "the embedded one stops with the last process that uses it")
+    if settings.mongodb_uri is None and (reason := _nothing_to_ask(settings, server)):
+        return Report(url, server, None, None, None, reason)
     try:
         async with open_psp(settings, is_worker=True) as psp:
             return Report(url, server, "up", await psp.backlogs.read(), await psp.health.workers())
     except DatabaseDown as error:
         return Report(url, server, "down", None, None, str(error))
+
+
+def _nothing_to_ask(settings: Settings, server: Server) -> str:
+    """Why to look at the embedded MongoDB would be to start it; empty where it would not."""
+    if server.state == "down":
+        return "the embedded one stops with the last process that uses it"
+    if not (settings.data_dir / "mongodb").is_dir():
+        return f"there is none in {settings.data_dir.absolute()}: set DATA_DIR as the server's"
+    return ""
 
 
 def tell(report: Report, *, as_json: bool) -> None:

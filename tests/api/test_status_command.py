@@ -117,6 +117,19 @@ def test_a_database_that_does_not_answer_is_down_and_why_is_told(
     assert "refused): check MONGODB_URI" in shown.stdout
 
 
+def test_a_server_with_another_data_dir_is_told_and_no_database_is_made_for_the_question(
+    server: Server, tmp_path: Path
+) -> None:
+    settings = {"PORT": server.url.rpartition(":")[2], "DATA_DIR": str(tmp_path / "mine")}
+
+    code, report = told(tmp_path, **settings)
+    shown = command("status", cwd=tmp_path, **environment(None, None, **settings))
+
+    assert (code, report["server"], report["mongodb"], report["workers"]) == (0, "up", None, None)
+    assert f"MongoDB  not asked there is none in {tmp_path / 'mine'}: set DATA_DIR as the server's" in shown.stdout
+    assert not list(tmp_path.rglob("mongo*"))
+
+
 def test_what_nobody_works_on_is_told_with_its_age(
     start_server: Callable[..., Server], data_dir: Path, mongo: Mongo, tmp_path: Path
 ) -> None:
