@@ -161,9 +161,9 @@ def openapi(
     npx openapi-typescript openapi.json --default-non-nullable=false -o mock-psp.ts
     """
     from commands.documents import write_openapi
-    from main import create_app  # noqa: TID251 - what is described is the application
+    from main import app as api  # noqa: TID251 - what is described is the application
 
-    write_openapi(create_app().openapi(), output)
+    write_openapi(api.openapi(), output)
 
 
 @app.command()
@@ -180,18 +180,20 @@ def postman(
     python cli.py postman -o postman && npx newman run postman/*collection.json -e postman/*environment.json
     """
     from commands.documents import write_postman
-    from main import create_app  # noqa: TID251 - what is described is the application
+    from main import app as api  # noqa: TID251 - what is described is the application
 
-    write_postman(create_app().openapi(), output, url)
+    write_postman(api.openapi(), output, url)
 
 
 @app.command()
 def status(url: Url = None, as_json: Json = False) -> None:
-    """Say whether the server answers, MongoDB does, which workers live, and whether they keep up.
+    """Say whether the server is ready, MongoDB answers, which workers live, and whether they keep up.
 
-    With --url only that server is asked; without, the one of this machine's settings and its database. A
-    worker is behind where something has been due for more than 30 seconds, and lives where it has shown a
-    sign of life within 30. Exit codes: 0 all is well, 1 something is not, 2 the settings are wrong.
+    With --url only that server is asked (/health/ready); without, the one of
+    this machine's settings, and its database. A server is degraded where it
+    answers and is not ready. A worker is behind where something has been due for
+    more than 30 seconds, and lives where it has shown a sign of life within 30.
+    Exit codes: 0 all is well, 1 something is not, 2 the settings are wrong.
 
     python cli.py status
 
@@ -219,9 +221,10 @@ def seed(
 ) -> None:
     """Fill the database with merchants, their customers, and half a year of payments, refunds and webhooks.
 
-    Servers may run meanwhile. A run that was stopped is completed by giving the command again, and a larger
-    --payments adds to what is there; another --seed makes other merchants. Never in production. Exit codes:
-    0 it is done, 2 it cannot be done.
+    Servers may run meanwhile. A run that was stopped is completed by giving the
+    command again, and a larger --payments adds to what is there; another --seed
+    makes other merchants. Never in production. Exit codes: 0 it is done, 2 it
+    cannot be done.
 
     python cli.py seed
 
@@ -247,8 +250,9 @@ def reset(
 ) -> None:
     """Delete everything but the system_admins and the audit log; never in production.
 
-    Servers and workers may go on meanwhile. POST /api/v1/admin/reset does the same. Exit codes: 0 it is done,
-    1 you said no, 2 it cannot be done.
+    Servers and workers may go on meanwhile. POST /api/v1/admin/reset does the
+    same. Exit codes: 0 it is done, 1 you said no, or nobody could be asked, 2 it
+    cannot be done.
 
     python cli.py reset --yes
     """
@@ -256,6 +260,7 @@ def reset(
 
     settings = _settings()
     if not (yes or settings.production or resetting.confirmed(settings)):
+        typer.echo("Nothing was deleted. --yes deletes without asking.", err=True)
         raise typer.Exit(1)
     try:
         deleted = _run(resetting.reset(settings))

@@ -12,6 +12,7 @@ from core.config import Settings, load_settings
 from core.logs import pass_all_logs_through, write_logs
 from core.process_figures import counted
 from core.startup import BriefStartErrors, settle_memory
+from core.version import VERSION
 from domain.redaction import redact_text
 from routers import (
     admin,
@@ -95,7 +96,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     app = FastAPIOffline(
         title="Mock PSP",
-        version="1.0.0",
+        version=VERSION,
         lifespan=lifespan,
         redirect_slashes=False,
         static_url="/docs/assets",

@@ -39,6 +39,7 @@ from core.logs import structured_logger
 from core.metrics_server import served_metrics
 from core.process_figures import counted
 from core.startup import BriefStartErrors
+from core.version import VERSION
 from domain.acquiring import Answer, Operation, OperationKind
 from repositories import keyring
 from repositories.connection import connected
@@ -66,7 +67,7 @@ def create_app(settings: Settings) -> FastAPI:
 
     app = FastAPIOffline(
         title="Mock bank",
-        version="1.0.0",
+        version=VERSION,
         lifespan=lifespan,
         static_url="/docs/assets",
         telemetry={"tracing": False, "metrics": False, "logs": False},

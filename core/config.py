@@ -200,6 +200,11 @@ class Settings(Address):
             assert self.system_admin_password is not None
             if _easily_guessed(self.system_admin_password.get_secret_value()):
                 raise ValueError("SYSTEM_ADMIN_PASSWORD is easily guessed: take another one in production")
+            if self.metrics_token is not None and _weak(self.metrics_token.get_secret_value()):
+                raise ValueError(
+                    f"METRICS_TOKEN must be at least {MIN_SECRET_BYTES} random bytes in production: make one with "
+                    'python -c "import secrets; print(secrets.token_urlsafe(32))"'
+                )
         return self
 
     @property
@@ -235,16 +240,18 @@ class Settings(Address):
                 )
             kept = _kept_secrets(self.data_dir / "secrets.json")
             jwt, encryption = jwt or kept["JWT_SECRET"], encryption or kept["ENCRYPTION_KEY"]
-        password = self.system_admin_password.get_secret_value() if self.system_admin_password else None
-        return Secrets(jwt, encryption, password)
+        others = {"SYSTEM_ADMIN_PASSWORD": self.system_admin_password, "METRICS_TOKEN": self.metrics_token}
+        given = {name: value.get_secret_value() for name, value in others.items() if value is not None}
+        return Secrets(jwt, encryption, **given)
 
 
 class Secrets:
     """The secrets, checked: none is short or well known, and no two are equal."""
 
-    def __init__(self, jwt_secret: str, encryption_key: str, password: str | None = None):
+    def __init__(self, jwt_secret: str, encryption_key: str, **others: str):
+        """`others` by the names of their settings. Raises ConfigurationError."""
         signing = [part.strip() for part in jwt_secret.split(",")]
-        if any(len(part.encode()) < MIN_SECRET_BYTES or _well_known(part) for part in signing):
+        if any(map(_weak, signing)):
             raise ConfigurationError(
                 f"JWT_SECRET must be at least {MIN_SECRET_BYTES} random bytes (while it is exchanged, the new one, a "
                 'comma and the old one): make one with python -c "import secrets; print(secrets.token_urlsafe(48))".'
@@ -264,8 +271,11 @@ class Secrets:
             raise ConfigurationError("ENCRYPTION_KEY repeats a few bytes over and over: make a random one.")
         if any(part in encryption_key for part in signing):
             raise ConfigurationError("JWT_SECRET and ENCRYPTION_KEY are equal: give each a value of its own.")
-        if password is not None and password in (*signing, *(part.strip() for part in encryption_key.split(","))):
-            raise ConfigurationError("SYSTEM_ADMIN_PASSWORD equals another secret: give each a value of its own.")
+        taken = {*signing, *(part.strip() for part in encryption_key.split(","))}
+        for name, secret in others.items():
+            if secret in taken:
+                raise ConfigurationError(f"{name} equals another secret: give each a value of its own.")
+            taken.add(secret)
         self.jwt_keys = [part.encode() for part in signing]
 
 
@@ -296,9 +306,11 @@ def _easily_guessed(password: str) -> bool:
     return len(set(password)) < 6 or is_common(password) or _TRIED_FIRST.fullmatch(letters) is not None
 
 
-def _well_known(secret: str) -> bool:
+def _weak(secret: str) -> bool:
+    """Whether it is short, repeats itself, or stands in examples."""
     letters = "".join(character for character in secret.lower() if character.isalnum())
-    return len(set(secret)) < 8 or any(placeholder in letters for placeholder in _PLACEHOLDERS)
+    short = len(secret.encode()) < MIN_SECRET_BYTES or len(set(secret)) < 8
+    return short or any(placeholder in letters for placeholder in _PLACEHOLDERS)
 
 
 def _kept_secrets(path: Path) -> dict[str, str]:

@@ -278,3 +278,7 @@ class SecretUnreadable(Unavailable):
 
 class ConfigurationError(Exception):
     """The process cannot start. The message is one sentence that says what is wrong and what to do."""
+
+
+class DatabaseDown(ConfigurationError):
+    """MongoDB cannot be reached or started; the settings may well be right."""

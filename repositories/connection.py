@@ -1,15 +1,18 @@
 """Connecting to the database that the settings name, ready for use."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
 
 from core.config import Settings
-from core.database import Database, DriverError
+from core.database import Database, DriverError, outage
 from core.embedded_mongo import start as start_embedded_mongo
-from core.errors import ConfigurationError
+from core.errors import ConfigurationError, DatabaseDown
 from core.mongo_files import EmbeddedMongoError
 from repositories.indexes import create_indexes, keep_for
+
+_REST = re.compile(r" \(configured timeouts:|, Timeout:|\n")
 
 
 @asynccontextmanager
@@ -20,7 +23,7 @@ async def connected(settings: Settings) -> AsyncIterator[Database]:
             try:
                 mongo = await asyncio.to_thread(start_embedded_mongo, settings.data_dir)
             except EmbeddedMongoError as error:
-                raise ConfigurationError(str(error)) from None
+                raise DatabaseDown(str(error)) from None
             stack.callback(mongo.close)
             uri = mongo.uri
         else:
@@ -32,18 +35,20 @@ async def connected(settings: Settings) -> AsyncIterator[Database]:
             await create_indexes(database)
             await keep_for(database, settings.retention_days)
         except DriverError as error:
-            raise no_answer(error) from None
+            raise no_answer(error, settings) from None
         yield database
 
 
-def no_answer(error: DriverError) -> ConfigurationError:
-    """What whoever starts a process reads when MongoDB cannot be reached, or goes away while it starts."""
-    return ConfigurationError(
-        f"MongoDB does not answer as it should ({_first_line(error)}): check MONGODB_URI, or leave it unset to use the "
-        "embedded MongoDB."
-    )
+def no_answer(error: DriverError, settings: Settings) -> ConfigurationError:
+    """What whoever starts a process or gives a command reads when MongoDB cannot be used, or goes away meanwhile.
+    DatabaseDown where it may be back later with the same settings."""
+    advice = "check MONGODB_URI, or leave it unset to use the embedded MongoDB."
+    if settings.mongodb_uri is None:
+        advice = f"its log is {settings.data_dir / 'mongodb.log'}."
+    sentence = f"MongoDB does not answer as it should ({_first_line(error)}): {advice}"
+    return DatabaseDown(sentence) if outage(error) else ConfigurationError(sentence)
 
 
 def _first_line(error: Exception) -> str:
-    """The driver's own reason without its topology dump (nor the password that a URI may hold)."""
-    return str(error).split(", Timeout:")[0].split("\n")[0][:200]
+    """The driver's own reason without its timeouts and topology dump (nor the password that a URI may hold)."""
+    return _REST.split(str(error), maxsplit=1)[0][:200]

@@ -1,26 +1,11 @@
 """Signs of life of workers: one document each, with the time of the last one on the server's clock."""
 
-from dataclasses import dataclass
-from datetime import datetime
-
 from core.database import Database, Document, Pipeline
+from domain.heartbeats import Heartbeat
 
 _FORGOTTEN_AFTER_S = 3600
 """Then MongoDB deletes it (the index `expiry`): it says when there last was a worker."""
 _AGE_S: Document = {"$dateDiff": {"startDate": "$beat_at", "endDate": "$$NOW", "unit": "second"}}
-
-
-@dataclass(frozen=True, slots=True)
-class Heartbeat:
-    """A worker that lives. Where an older version runs it, it names neither place nor time."""
-
-    worker_id: str
-    host: str | None
-    process: int | None
-    """Its number on that host."""
-    started_at: datetime | None
-    age_s: int
-    """Since its last sign of life."""
 
 
 class HeartbeatRepository:
@@ -28,10 +13,10 @@ class HeartbeatRepository:
         self._heartbeats = database["heartbeats"]
         self._acknowledged_by_one = database.acknowledged_by_one("heartbeats")
 
-    async def beat(self, worker_id: str, host: str, process: int) -> None:
-        """This worker lives now, there."""
+    async def beat(self, worker_id: str, host: str, process: int, version: str) -> None:
+        """This worker lives now, there, and is of this version."""
         expires_at = {"$dateAdd": {"startDate": "$$NOW", "unit": "second", "amount": _FORGOTTEN_AFTER_S}}
-        place = {"host": {"$literal": host}, "process": process}
+        place = {"host": {"$literal": host}, "process": process, "version": version}
         started_at = {"$ifNull": ["$started_at", "$$NOW"]}
         change: Pipeline = [{"$set": {"beat_at": "$$NOW", "expires_at": expires_at, "started_at": started_at, **place}}]
         await self._acknowledged_by_one.update_one({"_id": worker_id}, change, upsert=True)
@@ -50,7 +35,14 @@ class HeartbeatRepository:
         ]
         rows = await self._heartbeats.aggregate(pipeline, hint="newest").to_list(limit)
         return [
-            Heartbeat(row["_id"], row.get("host"), row.get("process"), row.get("started_at"), row["age_s"])
+            Heartbeat(
+                worker_id=row["_id"],
+                host=row.get("host"),
+                process=row.get("process"),
+                version=row.get("version"),
+                started_at=row.get("started_at"),
+                age_s=row["age_s"],
+            )
             for row in rows
         ]
 

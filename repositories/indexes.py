@@ -243,7 +243,11 @@ async def create_indexes(database: Database) -> None:
 
 
 async def missing_indexes(database: Database) -> list[str]:
-    """Those that are not there, as `collection.index`. A question for each collection."""
+    """Those that are not there, as `collection.index`. A question for each collection.
+
+    By name: one that a newer version defines otherwise takes this one's place as soon as that version starts, and the
+    processes of this one go on beside it until they are stopped.
+    """
     existing = await asyncio.gather(*(database.index_names(name) for name in INDEXES))
     return [
         f"{name}.{index.document['name']}"

@@ -321,9 +321,10 @@ def _common_errors(route: PspRoute, *, has_body: bool) -> list[type[PspError]]:
         Needs.PAYMENT_KEY: [ApiKeyInvalid, Forbidden],
         Needs.EITHER: [ApiKeyInvalid, TokenMalformed, TokenInvalid, Forbidden],
     }
-    errors = [*by_need[route.access.needs], InvalidRequest, DatabaseUnavailable]
+    errors = [*by_need[route.access.needs], InvalidRequest]
+    # What is under no limit is for monitors: it answers without the database, or says itself that it is away.
     if policy_of(route.only_method, route.path) is not None:
-        errors.append(RateLimited)
+        errors += [DatabaseUnavailable, RateLimited]
     if route.access.roles != EVERYONE:
         errors.append(Forbidden)
     if has_body:

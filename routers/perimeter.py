@@ -20,6 +20,8 @@ _SENT = ("Authorization", "X-API-Key", "X-Payment-Key", "Idempotency-Key", "If-N
 _READ = ("X-Request-ID", "ETag", "Idempotent-Replayed", "Retry-After", "RateLimit", "RateLimit-Policy")
 _HOST = re.compile(rb"(\[[0-9a-f:.]+\]|[^\[\]:@/]+)(?::\d{1,5})?")
 _THIS_MACHINE = ("localhost", "127.0.0.1", "[::1]")
+_BY_ADDRESS = frozenset({"/metrics", "/health/live", "/health/ready"})
+"""What Prometheus and a cluster's probes read: they find containers by their addresses, which nobody knows before."""
 
 
 def perimeter(settings: Settings) -> list[Middleware]:
@@ -54,7 +56,8 @@ class Cors(CORSMiddleware):
 class TrustedHosts:
     """Refuses requests to any other name: the address of a 3-D Secure page is made of it.
 
-    `*.example.com` stands for every name below it. This machine's own names are always taken, for its health checks.
+    `*.example.com` stands for every name below it. This machine's own names are always taken, for its health checks,
+    and any name by what is made for monitors.
     """
 
     def __init__(self, app: ASGIApp, names: tuple[str, ...]):
@@ -63,7 +66,7 @@ class TrustedHosts:
         self._endings = tuple(name[1:] for name in names if name.startswith("*"))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        trusted = scope["type"] != "http" or self._trusts(scope["headers"])
+        trusted = scope["type"] != "http" or scope["path"] in _BY_ADDRESS or self._trusts(scope["headers"])
         await (self._app if trusted else _Refusal(HostUnknown))(scope, receive, send)
 
     def _trusts(self, headers: list[tuple[bytes, bytes]]) -> bool:

@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from core.version import VERSION
 from domain.roles import Role
 from schemas.common import Moment, ResponseModel
 
@@ -16,7 +17,7 @@ class StatusMetrics(ResponseModel):
 class StatusOut(ResponseModel):
     status: Literal["ok", "degraded"]
     service: str = "Mock Payment Gateway"
-    version: str = "v1.0.0"
+    version: str = f"v{VERSION}"
     message: str = "All systems operational."
     metrics: StatusMetrics
 

@@ -7,7 +7,9 @@ import time
 
 from core import ids
 from core.database import Database, DriverError
-from repositories.heartbeats import Heartbeat, HeartbeatRepository
+from core.version import VERSION
+from domain.heartbeats import Heartbeat
+from repositories.heartbeats import HeartbeatRepository
 from repositories.indexes import missing_indexes
 
 BEAT_EVERY_S = 10.0
@@ -31,7 +33,7 @@ class Health:
 
     async def beat(self) -> None:
         """The worker in this process lives. Raises DriverError."""
-        await self._heartbeats.beat(self._worker_id, socket.gethostname(), os.getpid())
+        await self._heartbeats.beat(self._worker_id, socket.gethostname(), os.getpid(), VERSION)
 
     async def workers(self) -> list[Heartbeat]:
         """Those that live, a hundred at most. Raises DriverError."""

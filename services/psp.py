@@ -120,14 +120,14 @@ class Psp:
 async def open_psp(settings: Settings, *, is_worker: bool) -> AsyncIterator[Psp]:
     """Connect, make what is missing in the database, and put everything together.
 
-    `is_worker` says whether this process works itself, or hints to those that do. Raises ConfigurationError.
+    `is_worker` says whether this process works itself, or hints to those that do. Raises ConfigurationError, also for
+    what MongoDB fails in and nobody inside has dealt with.
     """
     async with AsyncExitStack() as stack:
         try:
-            psp = await _put_together(stack, settings, is_worker=is_worker)
+            yield await _put_together(stack, settings, is_worker=is_worker)
         except DriverError as error:
-            raise no_answer(error) from None
-        yield psp
+            raise no_answer(error, settings) from None
 
 
 async def _put_together(stack: AsyncExitStack, settings: Settings, *, is_worker: bool) -> Psp:

@@ -82,3 +82,15 @@ def test_a_server_whose_indexes_are_gone_is_not_ready(start_server: Callable[...
         mongo["without_index"]["payments"].drop_index("claims")
 
     assert ask(server, "ready").json()["detail"] == "Indexes are missing: payments.claims."
+
+
+def test_an_index_that_a_newer_version_defines_otherwise_takes_no_server_out_of_service(
+    start_server: Callable[..., Server], mongo_uri: str
+) -> None:
+    server = start_server(MONGODB_DB="with_newer_index")
+    with closing(pymongo.MongoClient[dict[str, Any]](mongo_uri)) as mongo:
+        payments = mongo["with_newer_index"]["payments"]
+        payments.drop_index("due")
+        payments.create_index([("due_at", 1), ("_id", 1)], name="due")
+
+    answers(server, "ready", 200)

@@ -45,6 +45,7 @@ def guarded(
         "ENCRYPTION_KEY": b64encode(os.urandom(32)).decode(),
         "CORS_ORIGINS": f"http://localhost:3000, {SHOP}",
         "TRUSTED_HOSTS": f"{HOST}, *.example.org",
+        "METRICS_TOKEN": token_urlsafe(32),
         "WORKER": "off",
     }
     log = tmp_path_factory.mktemp("guarded") / "server.log"
@@ -226,6 +227,15 @@ def test_two_hosts_are_none_and_none_is_none(guarded: Psp) -> None:
 
         assert send_raw(guarded, sent)[0] == (400 if hosts else 200)
     assert send_raw(guarded, b"GET /api/v1/status HTTP/1.1\r\nConnection: close\r\n\r\n")[0] == 400
+
+
+@pytest.mark.parametrize(("path", "status"), [("/metrics", 401), ("/health/live", 200), ("/health/ready", 503)])
+def test_who_watches_a_server_may_ask_it_by_its_address(guarded: Psp, path: str, status: int) -> None:
+    """Prometheus that finds containers by DNS, and probes of a cluster, know no name."""
+    by_address = {"Host": "192.0.2.7:8000"}
+
+    assert guarded.client.get(path, headers=by_address).status_code == status
+    assert guarded.client.get(f"{path}/", headers=by_address).json()["code"] == "host_unknown"
 
 
 def test_a_server_without_names_answers_to_any(psp: Psp) -> None:

@@ -118,6 +118,7 @@ def test_the_command_asks_first_and_says_what_it_did(house: Psp, mongo: Mongo, d
     unanswered = command("reset", cwd=tmp_path, **settings)
     assert unanswered.returncode == 1
     assert "Everything in 'reset'" in unanswered.stdout
+    assert "Nothing was deleted. --yes deletes without asking." in unanswered.stderr
     assert left(mongo)["payments"] == 1
 
     done = command("reset", "--yes", "--json", cwd=tmp_path, **settings)

@@ -231,9 +231,6 @@ def test_the_errors_are_those_of_the_openapi_document(part: RouteSection) -> Non
         for error_code in response.get("content", {}).get("application/json", {}).get("examples", {})
     }
     documented = {(status, error_code) for status, error_code, _ in part.errors}
-    if part.path == f"{API}/status":
-        documented.add((503, "database_unavailable"))  # described in words, since it has a form of its own
-
     assert in_openapi == documented
 
 

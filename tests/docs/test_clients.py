@@ -176,7 +176,8 @@ def test_the_collection_has_every_operation_with_examples_and_tests(postman: Pat
     assert len(found) == len(operations)
     assert {(one["request"]["method"], "/" + "/".join(one["request"]["url"]["path"])) for one in found} == operations
     for one in found:
-        assert {response["code"] for response in one["response"]} >= {422, 503}
+        alone = one["request"]["url"]["path"] == ["health", "live"]  # which never asks the database
+        assert {response["code"] for response in one["response"]} >= ({422} if alone else {422, 503})
         assert min(response["code"] for response in one["response"]) < 300
         assert any("pm.test" in line for event in one["event"] for line in event["script"]["exec"])
 

@@ -156,6 +156,9 @@ def test_production_refuses_a_password_that_is_tried_first(load: Load, password:
         ("JWT_SECRET", f"{JWT_SECRET},{OLDER_JWT_SECRET},{JWT_SECRET[::-1]}"),
         ("SYSTEM_ADMIN_PASSWORD", JWT_SECRET),
         ("SYSTEM_ADMIN_PASSWORD", ENCRYPTION_KEY),
+        ("METRICS_TOKEN", OLDER_JWT_SECRET),
+        ("METRICS_TOKEN", ENCRYPTION_KEY),
+        ("METRICS_TOKEN", PRODUCTION["SYSTEM_ADMIN_PASSWORD"]),
         ("ENCRYPTION_KEY", "short"),
         ("ENCRYPTION_KEY", "not base64 at all, but long enough!!"),
         ("ENCRYPTION_KEY", b64encode(bytes(31)).decode()),
@@ -166,10 +169,21 @@ def test_production_refuses_a_password_that_is_tried_first(load: Load, password:
 def test_a_secret_that_is_short_well_known_or_equal_to_the_other_is_refused(
     load: Load, environment: str, name: str, value: str
 ) -> None:
-    with pytest.raises(ConfigurationError, match=r"JWT_SECRET|ENCRYPTION_KEY|SYSTEM_ADMIN_PASSWORD") as refusal:
-        load(**{**PRODUCTION, "ENVIRONMENT": environment, name: value})
+    used = {**PRODUCTION, "JWT_SECRET": f"{JWT_SECRET},{OLDER_JWT_SECRET}", "ENVIRONMENT": environment}
+    with pytest.raises(ConfigurationError, match=name) as refusal:
+        load(**{**used, name: value})
 
     assert value not in str(refusal.value)
+
+
+@pytest.mark.parametrize("token", ["short", OLDER_JWT_SECRET[:31], "x" * 64, "changeme" * 8])
+def test_production_refuses_a_metrics_token_that_can_be_guessed(load: Load, token: str) -> None:
+    with pytest.raises(ConfigurationError, match="METRICS_TOKEN must be at least 32 random bytes") as refusal:
+        load(**PRODUCTION, METRICS_TOKEN=token)
+
+    assert token not in str(refusal.value)
+    assert load(METRICS_TOKEN=token).shows_metrics
+    assert load(**PRODUCTION, METRICS_TOKEN=OLDER_JWT_SECRET).shows_metrics
 
 
 @pytest.mark.parametrize(

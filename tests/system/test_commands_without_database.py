@@ -1,0 +1,52 @@
+"""Commands whose MongoDB goes away in the middle: one sentence, the exit code of what cannot be done, no traceback."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pymongo
+import pytest
+
+from core.config import Settings
+from core.database import DriverError
+from repositories.connection import no_answer
+from tests.command_line import command, environment
+from tests.wire import Wire
+
+Mongo = pymongo.MongoClient[dict[str, Any]]
+ALWAYS = 1_000_000
+DATABASE = "commands_cut_off"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "step"),
+    [
+        (["seed", "--payments", "10"], "insert payments"),
+        (["reset", "--yes"], "delete payments"),
+        (["create-admin", "--email", "ada@example.com"], "insert users"),
+        (["rotate-keys"], "find users"),
+        (["audit", "verify"], "find audit_head"),
+    ],
+)
+def test_a_database_that_goes_away_is_told_in_one_sentence(
+    wire: Wire, mongo: Mongo, data_dir: Path, tmp_path: Path, arguments: list[str], step: str
+) -> None:
+    secrets = json.loads((data_dir / "secrets.json").read_text())
+    settings = environment(None, None, MONGODB_URI=wire.uri, MONGODB_DB=DATABASE, **secrets)
+
+    with wire.losing_answers(step, times=ALWAYS):
+        done = command(*arguments, cwd=tmp_path, **settings)
+
+    (sentence,) = [line for line in done.stderr.splitlines() if line.startswith("Error: ")]
+    assert sentence.startswith("Error: MongoDB does not answer as it should (")
+    assert "Traceback" not in done.stderr
+    assert done.returncode == 2
+    mongo.drop_database(DATABASE)
+
+
+def test_of_the_embedded_one_the_log_is_named_and_no_setting_that_was_never_made(tmp_path: Path) -> None:
+    told = str(
+        no_answer(DriverError("it is gone, Timeout: 4s, Topology: …"), Settings(data_dir=tmp_path, _env_file=None))
+    )
+
+    assert told == f"MongoDB does not answer as it should (it is gone): its log is {tmp_path / 'mongodb.log'}."
