@@ -17,9 +17,10 @@ from core.config import Settings
 from domain.payments import Status
 from services.psp import open_psp
 from tests.books import Books
-from tests.command_line import command, environment
+from tests.command_line import command, environment, following
 from tests.conftest import ADMIN_EMAIL, ADMIN_PASSWORD, Server
 from tests.factories import Psp
+from tests.waiting import until
 
 Mongo = pymongo.MongoClient[dict[str, Any]]
 Row = dict[str, Any]
@@ -79,6 +80,28 @@ def test_the_same_seed_makes_the_same_data_and_a_larger_run_adds_to_it(seed: See
 
     seed("seeded_too", "--payments", "20", "--seed", "8")
     assert len(contents(mongo, "seeded_too")["payments"]) == 320
+
+
+def test_a_run_that_is_killed_leaves_whole_payments_and_is_completed_by_the_next(
+    seed: Seed, mongo: Mongo, data_dir: Path, tmp_path: Path
+) -> None:
+    asked = ("seed", "--until", "2026-06-01", "--payments", "3000")
+    settings = environment(None, None, MONGODB_DB="seeded", DATA_DIR=str(data_dir), PASSWORD_HASH_COST="4")
+    database = mongo["seeded"]
+    with following(*asked, cwd=tmp_path, **settings) as running:
+        until(lambda: database["payments"].estimated_document_count())
+        running.process.kill()
+        running.process.wait()
+
+    begun = list(database["payments"].find())
+    assert 0 < len(begun) < 3000, "it was done before it could be killed"
+    told = Counter(row["stream_id"] for row in database["events"].find())
+    assert all(told[row["_id"]] == row["sequence"] for row in begun)
+    assert {row["customer_id"] for row in begun} <= set(database["customers"].distinct("_id"))
+
+    seed("seeded", "--payments", "3000")
+    seed("seeded_too", "--payments", "3000")
+    assert contents(mongo, "seeded") == contents(mongo, "seeded_too")
 
 
 def test_what_it_makes_could_have_come_about_by_use(seed: Seed, mongo: Mongo) -> None:
