@@ -109,6 +109,7 @@ async def test_what_a_bank_carries_out_during_a_reset_is_in_no_book_afterwards(
         assert left(mongo) == set()
 
 
+@pytest.mark.long
 async def test_what_nobody_will_go_on_with_is_deleted_all_the_same(house: Callable[..., Psp], mongo: Mongo) -> None:
     psp = await asyncio.to_thread(house, WORKER="off")
     account = await asyncio.to_thread(psp.register)
