@@ -238,7 +238,7 @@ def seed(
         raise typer.BadParameter("This day has not come yet.", param_hint="--until")
     try:
         merchants = _run(seeding.fill(_settings(), seed, payments, before))
-    except Forbidden as error:
+    except (EmailTaken, Forbidden) as error:
         _fail(str(error))
     seeding.tell(merchants, seed, payments, as_json=as_json)
 

@@ -4,8 +4,8 @@ import asyncio
 import signal
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from commands.progress import progress
 from core.config import Settings
 from core.metrics_server import served_metrics
 from core.process_figures import counted
@@ -42,9 +42,8 @@ async def create_system_admin(settings: Settings, email: str, password: str | No
 async def rotate_keys(settings: Settings) -> int:
     """Encrypt everything under the newest key; how much could not be opened. Raises ConfigurationError."""
     renewed = unreadable = 0
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     async with open_psp(settings, is_worker=False) as psp:
-        with Progress(*columns) as bar:
+        with progress() as bar:
             task = bar.add_task("Encrypting", total=await psp.key_rotation.total())
             async for batch in psp.key_rotation.rotate():
                 renewed += batch.renewed

@@ -4,21 +4,22 @@ import json
 from datetime import datetime
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from commands.progress import progress
 from core.config import Settings
+from core.errors import Forbidden
+from core.startup import settle_memory
 from services.psp import open_psp
 from services.seeding import PASSWORD, Seeded
 
-# On standard error, so that --json leaves nothing but JSON on standard output.
-_COLUMNS = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-
 
 async def fill(settings: Settings, seed: int, payments: int, until: datetime) -> list[Seeded]:
-    """Whose the payments are. Raises ConfigurationError, Forbidden."""
+    """Whose the payments are. Raises ConfigurationError, Forbidden, EmailTaken."""
+    if settings.production:  # before anything is opened
+        raise Forbidden("A server in production is not filled with accounts whose password everybody knows.")
     async with open_psp(settings, is_worker=True) as psp:
-        with Progress(*_COLUMNS, console=Console(stderr=True)) as bar:
+        settle_memory()
+        with progress() as bar:
             task = bar.add_task("Payments", total=payments)
             async for written in psp.seeding.seed(seed, payments, until):
                 bar.update(task, advance=written)

@@ -197,6 +197,10 @@ class Database:
             result = await self._database[collection].delete_many({} if kept is None else {"$nor": [kept]})
         return int(result.deleted_count)
 
+    async def holds_any(self, collections: Sequence[str]) -> bool:
+        """Whether there is a document in one of them."""
+        return any([await self._database[name].find_one({}, {"_id": 1}) for name in collections])
+
     async def index_names(self, collection: str) -> set[str]:
         return set(await self._database[collection].index_information())
 

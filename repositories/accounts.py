@@ -10,6 +10,7 @@ from domain.api_keys import ALL_SCOPES, ApiKey, Scope
 from domain.roles import Role
 from repositories.pages import Page, Sort, read_page
 
+SYSTEM_ADMINS: Document = {"role": Role.SYSTEM_ADMIN.value, "deleted": False}
 _IDENTITY = {"role": 1, "credentials_version": 1}
 _IDENTITY_AND_KEYS = {**_IDENTITY, "api_keys": 1}
 _SIGNING = {"webhook_secret": 1, "previous_webhook_secret_ends_at": 1}
@@ -37,6 +38,11 @@ class AccountRepository:
         """The account, unless it is deleted."""
         document = await self._users.find_one({"_id": account_id, "deleted": False}, session=session)
         return _from_document(document) if document else None
+
+    async def created_at(self, account_ids: Sequence[str]) -> dict[str, datetime]:
+        """When those of them that exist were made, the deleted ones included."""
+        rows = self._users.find({"_id": {"$in": list(account_ids)}}, {"created_at": 1})
+        return {row["_id"]: row["created_at"] async for row in rows}
 
     async def find_by_email(self, email: str) -> Account | None:
         document = await self._users.find_one({"email_folded": fold_email(email), "deleted": False})
@@ -110,7 +116,7 @@ class AccountRepository:
         return counts
 
     async def has_system_admin(self) -> bool:
-        return await self._users.find_one({"role": Role.SYSTEM_ADMIN.value, "deleted": False}, {"_id": 1}) is not None
+        return await self._users.find_one(SYSTEM_ADMINS, {"_id": 1}) is not None
 
     async def set_role(self, account_id: str, expected: Role, role: Role, now: datetime, session: Session) -> bool:
         """Change a role on condition that it is still the expected one. False where it is not."""
@@ -147,12 +153,7 @@ class AccountRepository:
         has left. Counting without it left no system_admin at all when two removed each other.
         """
         await self._guards.update_one({"_id": "system_admins"}, {"$inc": {"writes": 1}}, upsert=True, session=session)
-        rows = self._users.find({"role": Role.SYSTEM_ADMIN.value, "deleted": False}, {"_id": 1}, session=session)
-        return [row["_id"] async for row in rows]
-
-    async def system_admins(self) -> list[str]:
-        """The ids of those that are not deleted."""
-        rows = self._users.find({"role": Role.SYSTEM_ADMIN.value, "deleted": False}, {"_id": 1})
+        rows = self._users.find(SYSTEM_ADMINS, {"_id": 1}, session=session)
         return [row["_id"] async for row in rows]
 
     async def _read_identities(self, account_ids: list[str]) -> list[Identity | None]:

@@ -14,6 +14,8 @@ from core.database import Collection, Document, UpdateOne
 FREE = {"$expr": {"$lte": ["$lease_until", "$$NOW"]}}
 """No lease, or one that has ended. (A missing field sorts before every date.)"""
 
+HELD = {"$expr": {"$gt": ["$lease_until", "$$NOW"]}}
+
 RELEASE = {"lease_token": "", "lease_until": ""}
 
 

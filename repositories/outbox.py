@@ -6,8 +6,8 @@ from datetime import datetime
 
 from core.database import Collection, Document, Pipeline, UpdateOne
 
-_WAITING: Document = {"outbox.0": {"$exists": True}}
-_LOOK: Pipeline = [{"$match": _WAITING}, {"$sort": {"created_at": 1}}, {"$limit": 1}, {"$project": {"_id": 1}}]
+WAITING: Document = {"outbox.0": {"$exists": True}}
+_LOOK: Pipeline = [{"$match": WAITING}, {"$sort": {"created_at": 1}}, {"$limit": 1}, {"$project": {"_id": 1}}]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class Outbox:
         may be another one."""
         first_at = {"$min": "$outbox.at"}
         pipeline: Pipeline = [
-            {"$match": _WAITING},
+            {"$match": WAITING},
             {"$sort": {"created_at": 1}},
             {"$limit": at_most},
             {"$group": {"_id": None, "count": {"$sum": 1}, "oldest_at": {"$min": first_at}}},
@@ -82,7 +82,7 @@ class Outbox:
         """Objects with events that wait, the oldest object first: its age, unlike its last change, keeps its place in
         the index however often it changes."""
         rows = (
-            self._collection.find(_WAITING, {"outbox": 1, "owner_id": 1, "webhook_url": 1})
+            self._collection.find(WAITING, {"outbox": 1, "owner_id": 1, "webhook_url": 1})
             .sort("created_at", 1)
             .limit(limit)
         )

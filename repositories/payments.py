@@ -28,6 +28,8 @@ from repositories.outbox import Outbox, OutboxEvent, outbox_document
 from repositories.pages import Page, RivalIndexes, Sort, read_page
 from repositories.payment_documents import from_document, to_document
 
+ASKED: Document = {"intents.attempts": {"$gt": 0}}
+"""Payments of which the bank was told something that it has not answered: it may still carry it out."""
 _PAYMENT_FIELDS = {"outbox": 0, "claim": 0, "claims": 0}
 
 

@@ -4,10 +4,11 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from core.coalesce import Coalescer
-from core.database import Database, Document, Session
+from core.database import Database, Document, Pipeline, Session
 from repositories.pages import Page, Sort, read_page
 
 _NEWEST_FIRST = Sort("created_at", descending=True)
+_OWNERS_AT_ONCE = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,17 @@ class SessionRepository:
     async def end_all(self, owner_id: str, session: Session) -> None:
         living = {"owner_id": owner_id, "ended": False}
         await self._sessions.update_many(living, {"$set": {"ended": True}}, session=session)
+
+    async def delete_ownerless(self) -> int:
+        """Delete the sessions of accounts that are there no more; how many it were. One of an account that is made
+        meanwhile stays: a session comes after its account, and is looked at before it."""
+        owner = {"from": "users", "localField": "_id", "foreignField": "_id", "as": "account"}
+        pipeline: Pipeline = [{"$group": {"_id": "$owner_id"}}, {"$lookup": owner}, {"$match": {"account": []}}]
+        rows, deleted = self._sessions.aggregate(pipeline), 0
+        while some := await rows.to_list(_OWNERS_AT_ONCE):
+            result = await self._sessions.delete_many({"owner_id": {"$in": [row["_id"] for row in some]}})
+            deleted += int(result.deleted_count)
+        return deleted
 
     async def _read(self, session_ids: list[str]) -> list[SessionRecord | None]:
         rows = await self._sessions.find({"_id": {"$in": list(set(session_ids))}}).to_list(None)

@@ -143,6 +143,7 @@ async def _put_together(stack: AsyncExitStack, settings: Settings, *, is_worker:
     stack.push_async_callback(signals.close)
 
     account_rows, payment_rows = AccountRepository(database), PaymentRepository(database)
+    session_rows = SessionRepository(database)
     customer_rows = CustomerRepository(database)
     delivery_rows, event_rows = DeliveryRepository(database), EventRepository(database)
     log_rows, resent_rows = DeliveryLogRepository(database), ResentDeliveryRepository(database)
@@ -184,9 +185,7 @@ async def _put_together(stack: AsyncExitStack, settings: Settings, *, is_worker:
             refuses_common_passwords=settings.production,
         ),
         api_keys=api_keys,
-        sessions=Sessions(
-            database, account_rows, SessionRepository(database), hasher, throttle, signer, audit, hash_key
-        ),
+        sessions=Sessions(database, account_rows, session_rows, hasher, throttle, signer, audit, hash_key),
         request_log=request_log,
         charging=Charging(payment_rows, funding, signals, hash_key, settings.processing_delay_seconds),
         payments=Payments(payment_rows, changes, challenges, audit),
@@ -232,7 +231,7 @@ async def _put_together(stack: AsyncExitStack, settings: Settings, *, is_worker:
             settings.webhook_retry_schedule,
         ),
         backlogs=Backlogs(outboxes, payment_rows, delivery_rows),
-        reset=Reset(database, account_rows, audit, production=settings.production),
+        reset=Reset(database, session_rows, audit, production=settings.production),
         seeding=Seeding(
             database,
             account_rows,

@@ -3,7 +3,7 @@
 Each follows from the seed and its own number alone, so that half a run can be completed, and a small one made larger.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from random import Random
@@ -22,6 +22,9 @@ from domain.payments import CaptureMethod, Change, Payment, PaymentEvent, Status
 from services.vault import CardVault
 
 SPAN: Final = timedelta(days=180)
+_DAYS: Final = SPAN.days - 1
+_STRIDE: Final = 111
+"""From one payment's day to the next one's: the golden section of all, so that a few payments are spread as well."""
 _PAYMENTS_A_CUSTOMER: Final = 8
 _NO_CARD: Final = 0.12
 _CARDS: Mapping[str, int] = {
@@ -106,6 +109,17 @@ def buyer(seed: int, merchant: Merchant, number: int) -> Buyer:
     return Buyer(ids.derived("cus", merchant.account_id, "seed", str(number)), name, number)
 
 
+def in_order(payments: int) -> Iterator[int]:
+    """The numbers of so many payments, the oldest day first: MongoDB's cache holds the end of an index by time, and not
+    all of it."""
+    for day in range(_DAYS, 0, -1):
+        yield from range((day - 1) * pow(_STRIDE, -1, _DAYS) % _DAYS, payments, _DAYS)
+
+
+def _days_back(number: int) -> int:
+    return 1 + number * _STRIDE % _DAYS
+
+
 def buyers_of(payments: int) -> int:
     """How many customers each merchant has, with so many payments in all."""
     return 1 + (max(payments, 1) - 1) // len(TRADES) // _PAYMENTS_A_CUSTOMER
@@ -134,7 +148,7 @@ class Life:
         self._take(rules.expire(self.payment, now), now)
 
     def refund(self, now: datetime, amount_minor: int | None, reason: str) -> None:
-        refund_id = ids.derived("re", self.payment.id, str(len(self.payment.refunds)))
+        refund_id = ids.derived_at("re", now, self.payment.id, str(len(self.payment.refunds)))
         self._take(rules.request_refund(self.payment, now, refund_id, amount_minor, reason), now)
 
     def _take(self, change: Change, now: datetime) -> None:
@@ -171,7 +185,7 @@ def live(seed: int, number: int, merchant: Merchant, until: datetime, vault: Car
     payment = _new_payment(chance, seed, number, merchant, until, manual=manual)
     if pan is not None and scenario is not None:
         card = CardDetails(pan, scenario.brand, chance.randint(1, 12), until.year + 3, payment.customer_name)
-        payment = _with_card(payment, vault, card)
+        payment = replace(payment, card=vault.seal(payment.owner_id, card, payment.id))
     one = Life(payment, scenario)
     one.begin(payment.created_at + timedelta(seconds=1))
     _end(chance, one, ending, until)
@@ -184,15 +198,15 @@ def _new_payment(
     trade = merchant.trade
     # Most business is by day, and all of it some minutes before the end.
     hour = timedelta(hours=min(23.9, max(0.0, chance.gauss(15, 4))))
-    day = timedelta(days=chance.randrange(1, SPAN.days))
-    created_at = until - day + hour
+    created_at = until - timedelta(days=_days_back(number)) + hour
     created_at = min(created_at, until - timedelta(minutes=chance.uniform(5, 600)))
     created_at = created_at.replace(microsecond=created_at.microsecond // 1000 * 1000)
     currency = trade.currencies[0] if chance.random() < 0.8 else chance.choice(trade.currencies)
     price = trade.least * (trade.most / trade.least) ** chance.random() * _SIZES.get(currency, 1)
     customer = buyer(seed, merchant, chance.randrange(buyers_of(number + 1)))
+    order = f"{created_at:%y%m%d}-{number // _DAYS + 1}"
     return Payment(
-        id=ids.derived("txn", merchant.account_id, "seed", str(number)),
+        id=ids.derived_at("txn", created_at, merchant.account_id, "seed", str(number)),
         owner_id=merchant.account_id,
         customer_name=customer.name,
         amount_minor=max(1, round(price * 10 ** EXPONENTS[currency])),
@@ -202,15 +216,11 @@ def _new_payment(
         updated_at=created_at,
         acts_at=created_at + timedelta(seconds=1),
         details=chance.choice(trade.what),
-        reference=f"order-{number + 1}",
-        metadata={"orderId": f"A-{number + 1}"},
+        reference=f"order-{order}",
+        metadata={"orderId": f"A-{order}"},
         customer_id=customer.id,
         capture=CaptureMethod.MANUAL if manual else CaptureMethod.AUTOMATIC,
     )
-
-
-def _with_card(payment: Payment, vault: CardVault, card: CardDetails) -> Payment:
-    return replace(payment, card=vault.seal(payment.owner_id, card, payment.id))
 
 
 def _end(chance: Random, one: Life, ending: str, until: datetime) -> None:

@@ -4,26 +4,28 @@ What is written is what the product itself would have left: events are published
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from random import Random
 from typing import Final
 
 from bank.books import Books
+from bank.rules import Authorisation
 from core import ids, json_codec
 from core.database import Database, Session
-from core.errors import Forbidden
+from core.errors import EmailTaken, Forbidden
 from core.security import PasswordHasher, new_webhook_secret
 from domain import customers as customer_rules
 from domain.accounts import Account
 from domain.attempts import Attempt, Phases
 from domain.audit import Action
 from domain.customers import Customer
-from domain.payments import PaymentEvent
+from domain.payments import Payment, PaymentEvent
 from domain.roles import Role
 from domain.webhook_endpoints import EndpointStatus, WebhookEndpoint, wants
-from repositories.accounts import AccountRepository
+from repositories.accounts import AccountRepository, EmailInUse
 from repositories.customers import CustomerRepository
 from repositories.deliveries import DeliveryRepository
 from repositories.delivery_documents import DeadReason, DeliveryState, NewDelivery, Outcome
@@ -36,7 +38,7 @@ from schemas.events import event_body
 from services.audit import COMMAND_LINE, Audit
 from services.event_targets import Target, new_delivery
 from services.payment_changes import shown_json
-from services.seed_lives import SPAN, TRADES, Merchant, buyer, buyers_of, live
+from services.seed_lives import SPAN, TRADES, Life, Merchant, buyer, buyers_of, in_order, live
 from services.vault import CardVault
 from services.webhook_endpoints import MAX_ENDPOINTS
 from services.webhook_secrets import AccountSecrets, EndpointSecrets
@@ -60,8 +62,19 @@ class Seeded:
 @dataclass(frozen=True, slots=True)
 class _Shop:
     merchant: Merchant
-    email: str
     endpoint: WebhookEndpoint
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """Customers, or payments with all that has come of them."""
+
+    customers: list[Customer]
+    payments: list[Payment]
+    authorisations: list[Authorisation]
+    events: list[EventRecord]
+    refunds: list[RefundSeen]
+    deliveries: list[tuple[NewDelivery, list[Outcome]]]
 
 
 class Seeding:
@@ -102,36 +115,76 @@ class Seeding:
         self._books = Books(database)
 
     async def seed(self, seed: int, payments: int, until: datetime) -> AsyncIterator[int]:
-        """Make it, batch by batch; of each how many payments it had. Raises Forbidden in production.
+        """Make it, batch by batch; of each how many payments it had. Raises Forbidden in production, EmailTaken.
 
         Where the seed is there already, its first run has said until when.
         """
         if self._production:
             raise Forbidden("A server in production is not filled with accounts whose password everybody knows.")
         await self._books.create_indexes()
-        until = await self._until(seed, until)
-        password_hash = await self._hasher.hash(PASSWORD)
-        shops = [await self._open(seed, number, until, password_hash) for number in range(len(TRADES))]
-        for shop in shops:
-            await self._make_customers(seed, shop.merchant, buyers_of(payments), until)
-        for start in range(0, payments, BATCH):
-            numbers = range(start, min(start + BATCH, payments))
-            await self._write(seed, [(number, shops[number % len(shops)]) for number in numbers], until)
-            yield len(numbers)
+        until = await self._open(seed, until)
+        batches = self._batches(seed, payments, until)
+        # The next batch is made while MongoDB writes this one.
+        made = await asyncio.to_thread(next, batches, None)
+        while made is not None:
+            following, _ = await asyncio.gather(asyncio.to_thread(next, batches, None), self._write(made))
+            yield len(made.payments)
+            made = following
 
     def merchants(self, seed: int) -> list[Seeded]:
         return [
             Seeded(_account_id(seed, number), trade.name, _email(seed, number)) for number, trade in enumerate(TRADES)
         ]
 
-    async def _until(self, seed: int, wanted: datetime) -> datetime:
-        first = await self._accounts.get(_account_id(seed, 0))
-        return wanted if first is None else first.created_at + SPAN + _BEFORE
+    async def _open(self, seed: int, until: datetime) -> datetime:
+        """Make those of its merchants that were never there, all at once. Until when their payments go."""
+        account_ids = [_account_id(seed, number) for number in range(len(TRADES))]
+        known = await self._accounts.created_at(account_ids)
+        until = _until(known) or until
+        if len(known) == len(TRADES):
+            return until
+        password_hash = await self._hasher.hash(PASSWORD)
 
-    async def _open(self, seed: int, number: int, until: datetime, password_hash: str) -> _Shop:
-        """A merchant's account, with an endpoint that took webhooks and was disabled: its host does not exist."""
-        trade, account_id, email = TRADES[number], _account_id(seed, number), _email(seed, number)
-        created_at = until - SPAN - _BEFORE
+        async def insert(session: Session) -> None:
+            for number, account_id in enumerate(account_ids):
+                if account_id not in known:
+                    await self._insert(seed, number, until, password_hash, session)
+
+        try:
+            await self._database.in_transaction(insert)
+        except EmailInUse:
+            # Another run made them at the same moment, or somebody else has one of their addresses.
+            made = await self._accounts.created_at(account_ids)
+            if len(made) < len(TRADES):
+                raise EmailTaken(
+                    f"Another account has an e-mail address that a merchant of seed {seed} needs "
+                    f"({_email(seed, 0)} to {_email(seed, len(TRADES) - 1)}). Take another seed."
+                ) from None
+            return _until(made) or until
+        return until
+
+    async def _insert(self, seed: int, number: int, until: datetime, password_hash: str, session: Session) -> None:
+        shop = self._shop(seed, number, until)
+        account_id = shop.merchant.account_id
+        account = Account(
+            id=account_id,
+            name=shop.merchant.trade.name,
+            email=_email(seed, number),
+            role=Role.MERCHANT,
+            password_hash=password_hash,
+            sealed_webhook_secret=self._account_secrets.seal(account_id, new_webhook_secret()),
+            api_keys=(),
+            created_at=shop.endpoint.created_at,
+            updated_at=shop.endpoint.created_at,
+        )
+        await self._accounts.insert(account, session)
+        await self._endpoints.insert(shop.endpoint, session, most=MAX_ENDPOINTS)
+        after = {"role": account.role.value}
+        await self._audit.record(COMMAND_LINE, Action.ACCOUNT_REGISTERED, account_id, after=after, session=session)
+
+    def _shop(self, seed: int, number: int, until: datetime) -> _Shop:
+        """A merchant, with an endpoint that took webhooks and was disabled: its host does not exist."""
+        trade, account_id = TRADES[number], _account_id(seed, number)
         endpoint_id = ids.derived("we", account_id, "seed")
         endpoint = WebhookEndpoint(
             id=endpoint_id,
@@ -139,55 +192,53 @@ class Seeding:
             url=f"https://{trade.name.lower().replace(' ', '-')}.example/webhooks",
             events=_SUBSCRIBED,
             sealed_secrets=self._endpoint_secrets.seal(endpoint_id, new_webhook_secret()),
-            created_at=created_at,
+            created_at=until - SPAN - _BEFORE,
             updated_at=until,
             description="Seeded. Its host does not exist, so it is disabled.",
             status=EndpointStatus.DISABLED,
         )
-        account = Account(
-            id=account_id,
-            name=trade.name,
-            email=email,
-            role=Role.MERCHANT,
-            password_hash=password_hash,
-            sealed_webhook_secret=self._account_secrets.seal(account_id, new_webhook_secret()),
-            api_keys=(),
-            created_at=created_at,
-            updated_at=created_at,
-        )
+        return _Shop(Merchant(account_id, trade), endpoint)
 
-        async def insert(session: Session) -> None:
-            await self._accounts.insert(account, session)
-            await self._endpoints.insert(endpoint, session, most=MAX_ENDPOINTS)
-            after = {"role": account.role.value}
-            await self._audit.record(COMMAND_LINE, Action.ACCOUNT_REGISTERED, account_id, after=after, session=session)
+    def _batches(self, seed: int, payments: int, until: datetime) -> Iterator[_Batch]:
+        """The customers first, and then the payments, the oldest first."""
+        shops = [self._shop(seed, number, until) for number in range(len(TRADES))]
+        buyers = ((shop, number) for shop in shops for number in range(buyers_of(payments)))
+        while some := list(islice(buyers, BATCH)):
+            yield _batch([], [_customer(seed, shop.merchant, number, until) for shop, number in some])
+        numbers = in_order(payments)
+        while chosen := [(number, shops[number % len(shops)]) for number in islice(numbers, BATCH)]:
+            lives = [(live(seed, number, shop.merchant, until, self._vault), shop) for number, shop in chosen]
+            yield _batch(lives, [])
 
-        if await self._accounts.get(account_id) is None:
-            await self._database.in_transaction(insert)
-        return _Shop(Merchant(account_id, trade), email, endpoint)
-
-    async def _make_customers(self, seed: int, merchant: Merchant, count: int, until: datetime) -> None:
-        for start in range(0, count, BATCH):
-            made = [_customer(seed, merchant, number, until) for number in range(start, min(start + BATCH, count))]
-            records = [
-                _record(one.id, one.id, 1, "customer.created", one.created_at, _customer_json(one), one.owner_id)
-                for one in made
-            ]
-            await self._events.insert_missing(records)
-            await self._customers.insert_published(made)
-
-    async def _write(self, seed: int, wanted: Sequence[tuple[int, _Shop]], until: datetime) -> None:
-        """Payments last: whoever sees one sees all of it."""
-        lives = [(live(seed, number, shop.merchant, until, self._vault), shop) for number, shop in wanted]
-        told = [(event, _of_payment(event), shop) for one, shop in lives for event in one.events]
-        sent = [(record, shop) for _, record, shop in told if wants(shop.endpoint.events, record.type)]
+    async def _write(self, batch: _Batch) -> None:
+        """Events first, and payments last: whoever sees one sees all of it."""
         await asyncio.gather(
-            self._books.add([one.authorisation for one, _ in lives if one.authorisation is not None]),
-            self._events.insert_missing([record for _, record, _ in told]),
-            self._refunds.project([_seen(event) for event, _, _ in told if event.refund is not None]),
-            self._deliveries.insert_told([_delivered(record, shop.endpoint) for record, shop in sent]),
+            self._books.add(batch.authorisations),
+            self._events.insert_missing(batch.events),
+            self._refunds.insert_missing(batch.refunds),
+            self._deliveries.insert_told(batch.deliveries),
         )
-        await self._payments.insert_published([one.payment for one, _ in lives])
+        await self._customers.insert_published(batch.customers)
+        await self._payments.insert_published(batch.payments)
+
+
+def _batch(lives: Sequence[tuple[Life, _Shop]], customers: list[Customer]) -> _Batch:
+    told = [(event, _of_payment(event), shop) for one, shop in lives for event in one.events]
+    return _Batch(
+        customers=customers,
+        payments=[one.payment for one, _ in lives],
+        authorisations=[one.authorisation for one, _ in lives if one.authorisation is not None],
+        events=[*map(_of_customer, customers), *(record for _, record, _ in told)],
+        refunds=[_seen(event) for event, _, _ in told if event.refund is not None],
+        deliveries=[
+            _delivered(record, shop.endpoint) for _, record, shop in told if wants(shop.endpoint.events, record.type)
+        ],
+    )
+
+
+def _until(created_at: Mapping[str, datetime]) -> datetime | None:
+    """What the first run has said, by when it let the merchants begin."""
+    return next((at + SPAN + _BEFORE for at in created_at.values()), None)
 
 
 def _account_id(seed: int, number: int) -> str:
@@ -208,8 +259,9 @@ def _customer(seed: int, merchant: Merchant, number: int, until: datetime) -> Cu
     ).customer
 
 
-def _customer_json(customer: Customer) -> bytes:
-    return json_codec.dumps(customer_view(customer))
+def _of_customer(one: Customer) -> EventRecord:
+    shown = json_codec.dumps(customer_view(one))
+    return _record(one.id, one.id, 1, "customer.created", one.created_at, shown, one.owner_id)
 
 
 def _of_payment(event: PaymentEvent) -> EventRecord:
@@ -223,7 +275,7 @@ def _of_payment(event: PaymentEvent) -> EventRecord:
 def _record(
     stream_id: str, object_id: str, sequence: int, event_type: str, at: datetime, data: bytes, owner_id: str
 ) -> EventRecord:
-    event_id = ids.derived("evt", stream_id, str(sequence))
+    event_id = ids.derived_at("evt", at, stream_id, str(sequence))
     body = event_body(event_id, event_type, at, data)
     return EventRecord(event_id, event_type, owner_id, object_id, stream_id, sequence, at, body)
 

@@ -63,6 +63,7 @@ def test_everything_goes_but_the_system_admins_and_the_audit_log(house: Psp, mon
     # The request log's own row of this request may have been written since.
     assert remaining.keys() <= {"request_logs", "users", "sessions", *KEPT}
     assert (remaining["users"], remaining["keyring"]) == (1, 1)
+    assert mongo[DATABASE]["sessions"].distinct("owner_id") == mongo[DATABASE]["users"].distinct("_id")
     assert {name: mongo[DATABASE][name].index_information() for name in INDEXES} == indexes
     assert house.get("/payments/all", headers=account.key).status_code == 401
     assert house.get("/users/me", headers=account.bearer).status_code == 401

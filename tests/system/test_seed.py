@@ -1,9 +1,11 @@
 """`cli.py seed`: what it writes could have come about by use, and is the same each time."""
 
+import asyncio
 import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +13,14 @@ import httpx
 import pymongo
 import pytest
 
+from core.config import Settings
 from domain.payments import Status
+from services.psp import open_psp
 from tests.books import Books
-from tests.command_line import command, environment
+from tests.command_line import command, environment, following
 from tests.conftest import ADMIN_EMAIL, ADMIN_PASSWORD, Server
 from tests.factories import Psp
+from tests.waiting import until
 
 Mongo = pymongo.MongoClient[dict[str, Any]]
 Row = dict[str, Any]
@@ -77,8 +82,30 @@ def test_the_same_seed_makes_the_same_data_and_a_larger_run_adds_to_it(seed: See
     assert len(contents(mongo, "seeded_too")["payments"]) == 320
 
 
+def test_a_run_that_is_killed_leaves_whole_payments_and_is_completed_by_the_next(
+    seed: Seed, mongo: Mongo, data_dir: Path, tmp_path: Path
+) -> None:
+    asked = ("seed", "--until", "2026-06-01", "--payments", "3000")
+    settings = environment(None, None, MONGODB_DB="seeded", DATA_DIR=str(data_dir), PASSWORD_HASH_COST="4")
+    database = mongo["seeded"]
+    with following(*asked, cwd=tmp_path, **settings) as running:
+        until(lambda: database["payments"].estimated_document_count())
+        running.process.kill()
+        running.process.wait()
+
+    begun = list(database["payments"].find())
+    assert 0 < len(begun) < 3000, "it was done before it could be killed"
+    told = Counter(row["stream_id"] for row in database["events"].find())
+    assert all(told[row["_id"]] == row["sequence"] for row in begun)
+    assert {row["customer_id"] for row in begun} <= set(database["customers"].distinct("_id"))
+
+    seed("seeded", "--payments", "3000")
+    seed("seeded_too", "--payments", "3000")
+    assert contents(mongo, "seeded") == contents(mongo, "seeded_too")
+
+
 def test_what_it_makes_could_have_come_about_by_use(seed: Seed, mongo: Mongo) -> None:
-    told = seed("seeded", "--payments", "1500")
+    told = seed("seeded", "--payments", "400", "--seed", "8")
     database = mongo["seeded"]
     statuses: Counter[str] = Counter()
 
@@ -93,6 +120,10 @@ def test_what_it_makes_could_have_come_about_by_use(seed: Seed, mongo: Mongo) ->
         assert {payment["customer_id"] for payment in books.payments} <= customers
         assert all(payment["outbox"] == [] for payment in books.payments)
 
+    written = list(database["payments"].find({}, {"created_at": 1}).sort("$natural", 1))
+    assert [row["created_at"].date() for row in written] == sorted(row["created_at"].date() for row in written)
+    oldest_first = sorted(written, key=lambda row: (row["created_at"], row["_id"]))
+    assert [row["_id"] for row in oldest_first] == sorted(row["_id"] for row in written)
     assert statuses.keys() == set(Status) - {Status.PENDING, Status.PROCESSING, Status.REQUIRES_ACTION}
     refunds = {one["id"] for row in database["payments"].find() for one in row.get("refunds", ())}
     assert {row["_id"] for row in database["refunds"].find()} == refunds
@@ -126,6 +157,66 @@ def test_a_server_shows_it_and_goes_on_with_it(seed: Seed, start_server: Callabl
             assert deadline, "the refund did not come about"
 
 
+def test_a_merchant_that_was_deleted_stays_so_and_the_seed_can_still_be_made_larger(
+    seed: Seed, mongo: Mongo, start_server: Callable[..., Server]
+) -> None:
+    told = seed("seeded", "--payments", "20")
+    gone = told["accounts"][0]["userId"]
+    with httpx.Client(base_url=start_server(MONGODB_DB="seeded").url, timeout=60, verify=False) as client:
+        psp = Psp(client, ADMIN_EMAIL, ADMIN_PASSWORD)
+        assert psp.delete(f"/users/{gone}", headers=psp.root()).status_code == 200
+
+    assert seed("seeded", "--payments", "40", "--until", "2026-05-01")["accounts"] == told["accounts"]
+    seed("seeded_too", "--payments", "40")
+
+    made, undisturbed = contents(mongo, "seeded"), contents(mongo, "seeded_too")
+    assert [row["_id"] for row in made.pop("users") if row["deleted"]] == [gone]
+    undisturbed.pop("users")
+    assert made == undisturbed
+
+
+def test_where_somebody_else_has_a_merchants_address_nothing_is_made(
+    start_server: Callable[..., Server], mongo: Mongo, data_dir: Path, tmp_path: Path
+) -> None:
+    with httpx.Client(base_url=start_server(MONGODB_DB="seeded").url, timeout=60, verify=False) as client:
+        Psp(client, ADMIN_EMAIL, ADMIN_PASSWORD).register(email="Merchant-4@seed-1.example.com")
+    before = contents(mongo, "seeded")
+    settings = environment(None, None, MONGODB_DB="seeded", DATA_DIR=str(data_dir), PASSWORD_HASH_COST="4")
+
+    done = command("seed", "--until", "2026-06-01", cwd=tmp_path, **settings)
+
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.splitlines()[-1] == (
+        "Error: Another account has an e-mail address that a merchant of seed 1 needs "
+        "(merchant-1@seed-1.example.com to merchant-5@seed-1.example.com). Take another seed."
+    )
+    assert "Traceback" not in done.stderr
+    assert contents(mongo, "seeded") == before
+
+
+async def test_two_that_seed_the_same_at_once_leave_what_one_would_have_left(
+    seed: Seed, mongo: Mongo, data_dir: Path
+) -> None:
+    ends = ("2026-06-01", "2026-05-01")
+    alone = []
+    for end in ends:
+        seed(f"seeded_{end}", "--payments", "600", "--until", end)
+        alone.append(contents(mongo, f"seeded_{end}"))
+    settings = Settings(_env_file=None, data_dir=data_dir, mongodb_db="seeded", password_hash_cost=4)
+    started = asyncio.Barrier(2)
+
+    async def make(end: str) -> None:
+        async with open_psp(settings, is_worker=False) as psp:
+            await started.wait()
+            async for _ in psp.seeding.seed(1, 600, datetime.fromisoformat(end).replace(tzinfo=UTC)):
+                pass
+
+    await asyncio.gather(*map(make, ends))
+
+    assert contents(mongo, "seeded") in alone
+    mongo.drop_database("seeded")
+
+
 def test_what_lies_ahead_is_not_made_up(tmp_path: Path) -> None:
     done = command("seed", "--until", "2999-01-01", cwd=tmp_path, **environment(None, None, DATA_DIR=str(tmp_path)))
 
@@ -133,7 +224,7 @@ def test_what_lies_ahead_is_not_made_up(tmp_path: Path) -> None:
     assert "has not come yet" in done.stderr
 
 
-def test_in_production_it_makes_nothing(mongo_uri: str, mongo: Mongo, tmp_path: Path) -> None:
+def test_in_production_it_makes_nothing_and_opens_nothing(mongo_uri: str, mongo: Mongo, tmp_path: Path) -> None:
     settings = environment(
         None,
         None,
@@ -145,8 +236,8 @@ def test_in_production_it_makes_nothing(mongo_uri: str, mongo: Mongo, tmp_path: 
         SYSTEM_ADMIN_PASSWORD=ADMIN_PASSWORD,
     )
     done = command("seed", cwd=tmp_path, **settings)
-    made = mongo["seeded"]["users"].count_documents({})
+    opened = "seeded" in mongo.list_database_names()
     mongo.drop_database("seeded")
 
-    assert (done.returncode, made) == (2, 0)
+    assert (done.returncode, opened) == (2, False)
     assert "A server in production is not filled" in done.stderr
