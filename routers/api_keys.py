@@ -1,12 +1,14 @@
 """API keys."""
 
-from fastapi import APIRouter
+from typing import Annotated
+
+from fastapi import APIRouter, Query
 
 from core.errors import Contention, NotFound, TooManyApiKeys
 from routers.dependencies import ActorDep, CallerDep, PspDep
 from routers.roles import API
 from routers.route import PspRoute, documented
-from schemas.api_keys import ApiKeyList, ApiKeyMade, ApiKeyRequest, ApiKeyRotation
+from schemas.api_keys import ApiKeyMade, ApiKeyPage, ApiKeyQuery, ApiKeyRequest, ApiKeyRotation
 from schemas.common import Message
 
 router = APIRouter(prefix=f"{API}/api-keys", route_class=PspRoute, tags=["API keys"])
@@ -19,9 +21,9 @@ async def create_api_key(psp: PspDep, actor: ActorDep, body: ApiKeyRequest) -> A
 
 
 @router.get("")
-async def list_api_keys(psp: PspDep, caller: CallerDep) -> ApiKeyList:
+async def list_api_keys(psp: PspDep, caller: CallerDep, query: Annotated[ApiKeyQuery, Query()]) -> ApiKeyPage:
     """One's own API keys, newest first, never the keys themselves."""
-    return await psp.api_keys.all_of(caller)
+    return await psp.api_keys.page(caller, query)
 
 
 @router.post("/{api_key_id}/rotate", responses=documented(NotFound, Contention))

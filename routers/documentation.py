@@ -90,7 +90,7 @@ _SECURITY: dict[Needs, list[dict[str, list[str]]]] = {
 _REQUEST_ID = {
     "description": "The request's own, or one made for it",
     "required": True,
-    "schema": {"type": "string", "pattern": "^[A-Za-z0-9._:-]{1,128}$"},
+    "schema": {"type": "string", "pattern": "^[A-Za-z0-9._:=+/@~-]{1,128}$"},
 }
 _NO_STORE = {
     "description": "The answer shows a secret",

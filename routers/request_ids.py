@@ -7,7 +7,7 @@ from starlette.types import Scope
 from core import ids
 from domain.redaction import redact_text
 
-_ACCEPTED = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
+_ACCEPTED = re.compile(rb"[A-Za-z0-9._:=+/@~-]{1,128}")
 _KEPT_AS = "psp.request_id"
 _LONGEST = 128
 

@@ -4,19 +4,22 @@ import hmac
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
+from operator import attrgetter
 
 from core import clock
 from core.crypto import keyed_hash
 from core.database import Database, Session
 from core.errors import ApiKeyInvalid, Contention, Forbidden, NotFound, TooManyApiKeys
+from core.ids import is_id
 from core.security import API_KEY
 from domain.api_keys import MOST_KEYS, ApiKey
 from domain.audit import Action, State
 from repositories.accounts import AccountRepository
-from schemas.api_keys import ApiKeyList, ApiKeyMade, ApiKeyRequest, api_key_out
+from schemas.api_keys import ApiKeyMade, ApiKeyPage, ApiKeyQuery, ApiKeyRequest, api_key_out
 from services.audit import Actor, Audit
 from services.caller import Caller, CallerRefused
 from services.key_uses import KeyUses
+from services.validation import invalid
 
 _PURPOSE = "api_key"
 
@@ -46,21 +49,29 @@ class ApiKeys:
         if found is None:
             raise ApiKeyInvalid
         (identity, key), now = found, clock.now()
-        if not self._fits(key, credential.text, now):
+        if not self._fits(key, credential.text, now) or key.ended(now):
             raise ApiKeyInvalid
-        if key.ended(now):
-            raise ApiKeyInvalid("The API key has expired.")
         caller = Caller(identity.account_id, identity.role, api_key_id=key.id, scopes=key.scopes)
         if not key.opens_from(address):
             raise CallerRefused("Access denied. The API key may not be used from this address.", caller)
         self._uses.note(key, now)
         return caller
 
-    async def all_of(self, caller: Caller) -> ApiKeyList:
-        """One's own keys, newest first."""
+    async def page(self, caller: Caller, query: ApiKeyQuery) -> ApiKeyPage:
+        """One's own keys, newest first, as their ids are. Raises InvalidRequest."""
+        after = query.cursor
+        if after is not None and not is_id(after):
+            raise invalid(("query", "cursor"), "The cursor is not one that this list gave out", after)
         account, now = await self._accounts.get(caller.account_id), clock.now()
         keys = () if account is None else account.api_keys
-        return ApiKeyList(api_keys=[api_key_out(key, now) for key in reversed(keys)], total_api_keys=len(keys))
+        wanted = sorted((key for key in keys if after is None or key.id < after), key=attrgetter("id"), reverse=True)
+        shown, more = wanted[: query.limit], len(wanted) > query.limit
+        return ApiKeyPage(
+            api_keys=[api_key_out(key, now) for key in shown],
+            total_api_keys=len(keys),
+            has_more=more,
+            next_cursor=shown[-1].id if more else None,
+        )
 
     async def make(self, actor: Actor, request: ApiKeyRequest) -> ApiKeyMade:
         """A new key, whose text only this answer holds. Raises Forbidden, TooManyApiKeys, Contention."""

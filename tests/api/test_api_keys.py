@@ -73,6 +73,33 @@ def test_a_key_is_shown_once_and_listed_without_its_text(psp: Psp, account: Acco
     )
 
 
+def test_keys_are_listed_page_by_page(psp: Psp, account: Account) -> None:
+    ids = [made(psp, account.bearer, "webhooks")["id"] for _ in range(2)]
+    first = psp.get("/api-keys?limit=2", headers=account.bearer).json()
+    psp.delete(f"/api-keys/{ids[0]}", headers=account.bearer)
+    last = psp.get("/api-keys", params={"limit": 2, "cursor": first["nextCursor"]}, headers=account.bearer).json()
+
+    assert [one["id"] for one in first["apiKeys"]] == ids[::-1]
+    assert (first["totalApiKeys"], first["hasMore"]) == (3, True)
+    assert [one["name"] for one in last["apiKeys"]] == ["default"]
+    assert (last["totalApiKeys"], last["hasMore"], last["nextCursor"]) == (2, False, None)
+    wrong = psp.get("/api-keys?cursor=none", headers=account.bearer)
+    assert (wrong.status_code, wrong.json()["detail"][0]["loc"]) == (422, ["query", "cursor"])
+
+
+def test_a_user_exchanges_the_key_of_the_registration_and_makes_no_further_one(psp: Psp) -> None:
+    user = psp.register("user")
+    refused = make(psp, user.bearer)
+    (own,) = listed(psp, user)
+    rotated = psp.post(f"/api-keys/{own['id']}/rotate", headers=user.bearer)
+
+    assert (refused.status_code, refused.json()["detail"]) == (
+        403,
+        "Access denied. Allowed roles: ('merchant', 'admin', 'system_admin')",
+    )
+    assert opens(psp, rotated.json()["apiKey"])
+
+
 @pytest.fixture(scope="module")
 def with_and_without(shared_psp: Psp, merchant: Account, admin: Account) -> dict[str, tuple[str, str]]:
     """For each scope, a key that has no other one and a key that has all others."""
@@ -125,9 +152,9 @@ def test_a_token_has_no_scopes_and_a_key_beside_it_does(psp: Psp, account: Accou
 
 def test_a_scope_opens_nothing_that_the_role_does_not(psp: Psp) -> None:
     user = psp.register("user")
-    text = made(psp, user.bearer, "customers:read")["apiKey"]
+    assert [one["scopes"] for one in listed(psp, user)] == [ALL]
 
-    answer = psp.get("/customers", headers=key(text))
+    answer = psp.get("/customers", headers=user.key)
 
     assert answer.json()["detail"] == "Access denied. Allowed roles: ('merchant', 'admin', 'system_admin')"
 
@@ -175,7 +202,7 @@ def test_a_key_that_has_ended_opens_nothing(psp: Psp, account: Account) -> None:
     answer = psp.get("/events", headers=key(shown["apiKey"]))
 
     assert (answer.status_code, answer.json()["code"]) == (401, "invalid_api_key")
-    assert answer.json()["detail"] == "The API key has expired."
+    assert answer.json()["detail"] == "Invalid or missing X-API-Key. Access denied."
 
 
 @pytest.mark.parametrize(

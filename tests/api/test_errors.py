@@ -36,12 +36,13 @@ def test_every_answer_has_a_request_id_of_its_own(shared_psp: Psp) -> None:
     assert first.headers["x-request-id"] != second.headers["x-request-id"]
 
 
+@pytest.mark.parametrize("given", ["order-42:try.1_A", "3q2+7w/==", "Root=1-67891233-abcdef", "~me@host"])
 @pytest.mark.parametrize("path", ["/status", "/protected", "/nonsense"])
-def test_a_request_id_that_is_given_comes_back(shared_psp: Psp, path: str) -> None:
-    answer = shared_psp.get(path, headers={"X-Request-ID": "order-42:try.1_A"})
+def test_a_request_id_that_is_given_comes_back(shared_psp: Psp, path: str, given: str) -> None:
+    answer = shared_psp.get(path, headers={"X-Request-ID": given})
 
-    assert answer.headers.get_list("x-request-id") == ["order-42:try.1_A"]
-    assert answer.json().get("requestId", "order-42:try.1_A") == "order-42:try.1_A"
+    assert answer.headers.get_list("x-request-id") == [given]
+    assert answer.json().get("requestId", given) == given
 
 
 @pytest.mark.parametrize("given", ["", "two words", "x" * 129, "caf\u00e9", '{"$ne":1}', "<script>"])

@@ -188,7 +188,7 @@ def rotate_account_secret(stage: Stage) -> Trial:
 
 
 def make_api_key(stage: Stage) -> Trial:
-    someone = stage.psp.register("user")
+    someone = stage.psp.register()
     send = partial(
         stage.psp.post, "/api-keys", json={"name": "second", "scopes": ["payments:read"]}, headers=someone.bearer
     )
