@@ -13,7 +13,7 @@ import pytest
 
 from domain.payments import Status
 from tests.books import Books
-from tests.command_line import command, environment
+from tests.command_line import command, environment, fresh_command
 from tests.conftest import ADMIN_EMAIL, ADMIN_PASSWORD, Server
 from tests.factories import Psp
 
@@ -127,7 +127,8 @@ def test_a_server_shows_it_and_goes_on_with_it(seed: Seed, start_server: Callabl
 
 
 def test_what_lies_ahead_is_not_made_up(tmp_path: Path) -> None:
-    done = command("seed", "--until", "2999-01-01", cwd=tmp_path, **environment(None, None, DATA_DIR=str(tmp_path)))
+    settings = environment(None, None, DATA_DIR=str(tmp_path))
+    done = fresh_command("seed", "--until", "2999-01-01", cwd=tmp_path, **settings)
 
     assert done.returncode == 2
     assert "has not come yet" in done.stderr
