@@ -24,6 +24,7 @@ STOP_S = 20
 _PRELOADED = ["tests.processes", "main", "cli", "bank.app", "commands.processes", "commands.audit"]
 _PRELOADED += ["commands.documents", "commands.reset", "commands.seed", "commands.status"]
 _PRELOADED += ["routers.http_protocol", "uvicorn.lifespan.on", "uvicorn.loops.auto", "uvicorn.loops.uvloop"]
+_PRELOADED += ["uvicorn.protocols.websockets.auto", "typer._adapters", "fastapi.telemetry._runtime", "tests.settled"]
 _fork = get_context("forkserver")
 _fork.set_forkserver_preload(_PRELOADED)
 
