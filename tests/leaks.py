@@ -32,11 +32,11 @@ _KINDS = {
 """How each kind of secret begins, which is found much faster than the rest of it is judged; and its rest."""
 
 
-def leaks(client: pymongo.MongoClient[dict[str, Any]], directory: Path) -> list[str]:
+def leaks(client: pymongo.MongoClient[dict[str, Any]], *directories: Path) -> list[str]:
     """Where a secret stands: in a collection of any database, in the oplog, or in a file that a process has left."""
-    made = {secret: b"" for kept in directory.rglob(KEPT) for secret in _made(kept)}
+    made = {secret: b"" for directory in directories for kept in directory.rglob(KEPT) for secret in _made(kept)}
     secrets = {begin: re.compile(re.escape(begin) + rest) for begin, rest in {**_KINDS, **made}.items()}
-    places = chain(_documents(client), ((str(path), path.read_bytes()) for path in _files(directory)))
+    places = chain(_documents(client), *map(_files, directories))
     # Each with what stands before it, which says where to look.
     return [
         f"{place}: {blob[max(0, leak.start() - 200) : leak.end()]!r}"
@@ -57,7 +57,7 @@ def _made(kept: Path) -> list[bytes]:
     return []
 
 
-def _files(directory: Path) -> Iterator[Path]:
+def _files(directory: Path) -> Iterator[tuple[str, bytes]]:
     """All but MongoDB's own, which are read as collections."""
     for path in directory.rglob("*"):
         of_mongodb = "mongodb" in path.parts and "keeper" not in path.parts
@@ -67,7 +67,7 @@ def _files(directory: Path) -> Iterator[Path]:
             and not of_mongodb
             and {_PRINTED, "node_modules"}.isdisjoint(path.parts)
         ):
-            yield path
+            yield str(path), path.read_bytes()
 
 
 def _documents(client: pymongo.MongoClient[dict[str, Any]]) -> Iterator[tuple[str, bytes]]:
