@@ -31,6 +31,7 @@ ALL_LONG = "pytestmark = pytest.mark.long"
 hypothesis.settings.register_profile("tests", deadline=None, database=None, derandomize=False)
 hypothesis.settings.load_profile("tests")
 _numbers = itertools.count(os.getpid())
+TAKE_MINUTES = {"test_openapi_fuzz", "test_openapi_edges", "test_openapi_walks", "test_database_faults"}
 ADMIN_EMAIL, ADMIN_PASSWORD = "root@system.local", "the-first-admins-password"
 
 QUICK = {
@@ -104,8 +105,11 @@ def serving(log: Path, **settings: str) -> Iterator[Server]:
 def data_dir() -> Iterator[Path]:
     """Where the shared MongoDB keeps its data: in memory where there is plenty. Tests kill processes and never the
     machine, and what the killed have written is there as it would be on a disk."""
+    for left in MEMORY.glob("mock-psp-tests-*-*"):  # by a run that was killed
+        if not Path("/proc", left.name.split("-")[3]).exists():
+            shutil.rmtree(left, ignore_errors=True)
     in_memory = MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > PLENTY
-    with TemporaryDirectory(prefix="mock-psp-", dir=MEMORY if in_memory else None) as directory:
+    with TemporaryDirectory(prefix=f"mock-psp-tests-{os.getpid()}-", dir=MEMORY if in_memory else None) as directory:
         (data_dir := Path(directory) / "data").mkdir()
         yield data_dir
 
@@ -204,8 +208,9 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the longest files, as those with most to do mostly are: at the end no worker is to have one alone."""
-    items.sort(key=lambda item: -item.path.stat().st_size)
+    """Begin with what takes minutes, and go on with the longest files, as those with most to do mostly are: at the end
+    no worker is to have one alone."""
+    items.sort(key=lambda item: (item.path.stem not in TAKE_MINUTES, -item.path.stat().st_size))
 
 
 def pytest_report_header() -> str:
