@@ -31,7 +31,14 @@ ALL_LONG = "pytestmark = pytest.mark.long"
 hypothesis.settings.register_profile("tests", deadline=None, database=None, derandomize=False)
 hypothesis.settings.load_profile("tests")
 _numbers = itertools.count(os.getpid())
-TAKE_MINUTES = {"test_openapi_fuzz", "test_openapi_edges", "test_openapi_walks", "test_database_faults"}
+TAKE_LONG = {
+    "test_openapi_fuzz",
+    "test_openapi_edges",
+    "test_openapi_walks",
+    "test_database_faults",
+    "test_ci",
+    "test_pages",
+}
 ADMIN_EMAIL, ADMIN_PASSWORD = "root@system.local", "the-first-admins-password"
 
 QUICK = {
@@ -208,9 +215,9 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what takes minutes, and go on with the longest files, as those with most to do mostly are: at the end
-    no worker is to have one alone."""
-    items.sort(key=lambda item: (item.path.stem not in TAKE_MINUTES, -item.path.stat().st_size))
+    """Begin with what takes long, and go on with the longest files, as those with most to do mostly are: at the end no
+    worker is to have one alone."""
+    items.sort(key=lambda item: (item.path.stem not in TAKE_LONG, -item.path.stat().st_size))
 
 
 def pytest_report_header() -> str:
