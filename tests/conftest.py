@@ -2,11 +2,13 @@
 
 import itertools
 import os
+import shutil
 import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import httpx
@@ -20,13 +22,23 @@ from tests.leaks import leaks
 from tests.processes import STOP_S, Process, running
 from tests.receiver import Receiver
 from tests.scale import SEED
+from tests.waiting import until
 from tests.wire import Wire, wire_to
 
 READY_S = 60
+MEMORY, PLENTY = Path("/dev/shm"), 4 * 2**30
 ALL_LONG = "pytestmark = pytest.mark.long"
 hypothesis.settings.register_profile("tests", deadline=None, database=None, derandomize=False)
 hypothesis.settings.load_profile("tests")
 _numbers = itertools.count(os.getpid())
+TAKE_LONG = {
+    "test_openapi_fuzz",
+    "test_openapi_edges",
+    "test_openapi_walks",
+    "test_database_faults",
+    "test_ci",
+    "test_pages",
+}
 ADMIN_EMAIL, ADMIN_PASSWORD = "root@system.local", "the-first-admins-password"
 
 QUICK = {
@@ -97,19 +109,28 @@ def serving(log: Path, **settings: str) -> Iterator[Server]:
 
 
 @pytest.fixture(scope="session")
-def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("data")
+def data_dir() -> Iterator[Path]:
+    """Where the shared MongoDB keeps its data: in memory where there is plenty. Tests kill processes and never the
+    machine, and what the killed have written is there as it would be on a disk."""
+    for left in MEMORY.glob("mock-psp-tests-*-*"):  # by a run that was killed
+        if not Path("/proc", left.name.split("-")[3]).exists():
+            shutil.rmtree(left, ignore_errors=True)
+    in_memory = MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > PLENTY
+    with TemporaryDirectory(prefix=f"mock-psp-tests-{os.getpid()}-", dir=MEMORY if in_memory else None) as directory:
+        (data_dir := Path(directory) / "data").mkdir()
+        yield data_dir
 
 
 @pytest.fixture(scope="session")
 def mongo_uri(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The embedded MongoDB that all tests share, each kind in a database of its own. When all are done, no secret that
     any of them has used may be left in it, in its oplog, or in a log."""
-    mongo = embedded_mongo.start(data_dir, extra_args=("--setParameter", "enableTestCommands=1"))
+    mongo = embedded_mongo.start(data_dir, extra_args=("--setParameter", "enableTestCommands=1"), grace_s=0)
     yield mongo.uri
     with pymongo.MongoClient[dict[str, Any]](mongo.uri) as client:
-        left = leaks(client, tmp_path_factory.getbasetemp())
+        left = leaks(client, tmp_path_factory.getbasetemp(), data_dir.parent)
     mongo.close()
+    until(lambda: not mongo._starter.keeper_is_alive())  # nothing is written any more
     assert not left, "\n".join(left)
 
 
@@ -194,8 +215,9 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the longest files, as those with most to do mostly are: at the end no worker is to have one alone."""
-    items.sort(key=lambda item: -item.path.stat().st_size)
+    """Begin with what takes long, and go on with the longest files, as those with most to do mostly are: at the end no
+    worker is to have one alone."""
+    items.sort(key=lambda item: (item.path.stem not in TAKE_LONG, -item.path.stat().st_size))
 
 
 def pytest_report_header() -> str:

@@ -10,12 +10,18 @@ import pymongo
 import requests
 import schemathesis
 from hypothesis import strategies as st
-from schemathesis import APIOperation, Case, CheckContext, HookContext, Response
+from schemathesis import APIOperation, Case, CheckContext, GenerationMode, HookContext, Response
 from schemathesis.checks import CHECKS, load_all_checks
 
+import main  # noqa: TID251 - which operations there are
 from domain.money import EXPONENTS, MAX_AMOUNT_MINOR
 from tests.conftest import ADMIN_EMAIL, ADMIN_PASSWORD, serving
 from tests.factories import DECLINED, NEEDS_3DS, VISA, Psp
+
+OPERATIONS = [
+    (method.upper(), path) for path, operations in main.app.openapi()["paths"].items() for method in operations
+]
+MODES = (GenerationMode.POSITIVE, GenerationMode.NEGATIVE)
 
 load_all_checks()
 _POSITIVE = CHECKS.get_one("positive_data_acceptance")

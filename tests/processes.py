@@ -22,7 +22,9 @@ ROOT = Path(__file__).parent.parent
 STOP_S = 20
 # Modules that `cli.py` imports when a command needs them. (One that is left out costs time and nothing else.)
 _PRELOADED = ["tests.processes", "main", "cli", "bank.app", "commands.processes", "commands.audit"]
+_PRELOADED += ["commands.documents", "commands.reset", "commands.seed", "commands.status"]
 _PRELOADED += ["routers.http_protocol", "uvicorn.lifespan.on", "uvicorn.loops.auto", "uvicorn.loops.uvloop"]
+_PRELOADED += ["uvicorn.protocols.websockets.auto", "typer._adapters", "fastapi.telemetry._runtime", "tests.settled"]
 _fork = get_context("forkserver")
 _fork.set_forkserver_preload(_PRELOADED)
 
@@ -100,6 +102,15 @@ def pipe() -> tuple[TextIO, Connection]:
     return os.fdopen(reader, encoding="utf-8"), Connection(writer, readable=False)
 
 
+def type_in(text: str) -> None:
+    """To prepare a process: this is what it reads from its standard input, to the end."""
+    reader, writer = os.pipe()
+    os.write(writer, text.encode())
+    os.close(writer)
+    os.dup2(reader, sys.stdin.fileno())
+    os.close(reader)
+
+
 @contextmanager
 def running(command: list[str], log: Path, **settings: str) -> Iterator[Process]:
     """A command of the product, stopped at the end."""
@@ -136,6 +147,7 @@ def _become(
     with Path(os.devnull).open("rb") as nothing, output[0], output[1]:
         for number, file in enumerate((nothing, *output)):
             os.dup2(file.fileno(), number)
+    sys.stdin = os.fdopen(0, encoding="utf-8", closefd=False)
     # Each line is to be read as soon as it is printed.
     sys.stdout, sys.stderr = (os.fdopen(number, "w", buffering=1, encoding="utf-8", closefd=False) for number in (1, 2))
     # A command passes its logs through a function when it starts, and a server makes its application.

@@ -1,12 +1,11 @@
 """A public server refuses the passwords that everybody tries first. One on somebody's own machine takes them."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from core.common_passwords import is_common
+from tests.command_line import fresh_command
 from tests.factories import Psp
 from tests.processes import ROOT, clean_environment
 
@@ -22,15 +21,8 @@ PRODUCTION = {
 def test_an_operator_in_production_is_refused_one_as_well(tmp_path: Path) -> None:
     settings = {**PRODUCTION, "SYSTEM_ADMIN_PASSWORD": "the-first-admins-password"}
 
-    made = subprocess.run(
-        [sys.executable, str(ROOT / "cli.py"), "create-admin", "--email", "a@example.com", "--password-stdin"],
-        cwd=tmp_path,
-        env=clean_environment(**settings),
-        input="Trustno1\n",
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    options = ("--email", "a@example.com", "--password-stdin")
+    made = fresh_command("create-admin", *options, cwd=tmp_path, typed="Trustno1\n", **clean_environment(**settings))
 
     assert (made.returncode, made.stderr) == (2, "Error: This is one of the 10,000 most common passwords.\n")
 

@@ -12,7 +12,7 @@ import pytest
 from bank.books import INDEXES as BANK_INDEXES
 from repositories.indexes import INDEXES
 from services.reset import KEPT
-from tests.command_line import command, environment
+from tests.command_line import command, environment, fresh_command
 from tests.conftest import ADMIN_EMAIL, ADMIN_PASSWORD, Server
 from tests.factories import PASSWORD, Account, Psp
 
@@ -99,7 +99,7 @@ def test_in_production_nothing_is_deleted(
         psp.register()
         answer = psp.post("/admin/reset", json={"database": DATABASE}, headers=psp.root())
     settings = environment(None, None, MONGODB_DB=DATABASE, MONGODB_URI=mongo_uri, **PRODUCTION)
-    done = command("reset", "--yes", cwd=tmp_path, **settings)
+    done = fresh_command("reset", "--yes", cwd=tmp_path, **settings)
 
     assert (answer.status_code, answer.json()["detail"]) == (
         403,

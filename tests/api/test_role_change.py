@@ -1,7 +1,6 @@
 """Changing roles: only by a system_admin, never one's own, and one system_admin always remains."""
 
 import subprocess
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,9 +12,10 @@ import pytest
 from pymongo import MongoClient
 from pymongo.database import Database
 
+from tests.command_line import command
 from tests.conftest import ADMIN_EMAIL, ADMIN_PASSWORD, QUICK, Server, serving
 from tests.factories import API, Account, Psp
-from tests.processes import ROOT, clean_environment
+from tests.processes import clean_environment
 from tests.scale import scaled
 
 
@@ -107,19 +107,12 @@ class House:
 
     def create_admin(self, email: str, password: str | None = None) -> subprocess.CompletedProcess[str]:
         """Make a system_admin as an operator does."""
-        command = [sys.executable, "cli.py", "create-admin", "--email", email]
-        return subprocess.run(
-            command if password is None else [*command, "--password-stdin"],
-            cwd=ROOT,
-            env=clean_environment(**QUICK, **self.settings),
-            input=f"{password}\n",
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        options = ["--email", email] if password is None else ["--email", email, "--password-stdin"]
+        environment = clean_environment(**QUICK, **self.settings)
+        return command("create-admin", *options, cwd=self.server.log.parent, typed=f"{password}\n", **environment)
 
     def promote(self, account: Account) -> None:
-        """The API makes no system_admin, and the command line takes a second to start."""
+        """The API makes no system_admin, and the command line takes longer."""
         self.database.users.update_one({"_id": account.id}, {"$set": {"role": "system_admin"}})
 
     def system_admins(self) -> list[str]:

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from main import app  # noqa: TID251 - the application itself is what is described
-from tests.command_line import command, environment
+from tests.command_line import command, environment, fresh_command
 from tests.conftest import Server
 from tests.factories import Psp
 
@@ -131,7 +131,7 @@ def python_tools(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_document_is_written_and_printed_as_the_server_has_it(psp: Psp, document: Path, tmp_path: Path) -> None:
-    printed = command("openapi", cwd=tmp_path, **environment(None, None))
+    printed = fresh_command("openapi", cwd=tmp_path, **environment(None, None))
 
     assert printed.returncode == 0, printed.stderr
     assert printed.stdout == document.read_text("utf-8")

@@ -17,7 +17,7 @@ from core.config import Settings
 from domain.payments import Status
 from services.psp import open_psp
 from tests.books import Books
-from tests.command_line import command, environment, following
+from tests.command_line import command, environment, following, fresh_command
 from tests.conftest import ADMIN_EMAIL, ADMIN_PASSWORD, Server
 from tests.factories import Psp
 from tests.waiting import until
@@ -218,7 +218,8 @@ async def test_two_that_seed_the_same_at_once_leave_what_one_would_have_left(
 
 
 def test_what_lies_ahead_is_not_made_up(tmp_path: Path) -> None:
-    done = command("seed", "--until", "2999-01-01", cwd=tmp_path, **environment(None, None, DATA_DIR=str(tmp_path)))
+    settings = environment(None, None, DATA_DIR=str(tmp_path))
+    done = fresh_command("seed", "--until", "2999-01-01", cwd=tmp_path, **settings)
 
     assert done.returncode == 2
     assert "has not come yet" in done.stderr
