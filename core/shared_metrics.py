@@ -9,6 +9,7 @@ import contextlib
 import errno
 import os
 import secrets
+import struct
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -29,6 +30,8 @@ _ALIVE, _ENDED = ".alive", "ended"
 _ROOM_BYTES = {"counter": 1 << 20, "histogram": 1 << 22, "gauge_livesum": 1 << 16, "gauge_livemax": 1 << 16}
 """What a file of each kind takes of the disk at once, and more than all labels can fill: the kernel ends a process
 (SIGBUS) whose memory is mapped to a file that finds no more room on its disk."""
+_UNUSABLE = (OSError, ValueError, RuntimeError, struct.error)
+"""What files raise for which there is no room, or that somebody has deleted or torn."""
 _PATIENCE_S = 1.0
 _own = ""
 """What this process is called there. Chosen when it begins to share: what is chosen on import, processes that are
@@ -46,9 +49,12 @@ def share(directory: Path) -> None:
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     name = secrets.token_hex(8)
     with _tidying(directory), contextlib.ExitStack() as undo:
-        if not any(_lives(alive) for alive in directory.glob(f"*{_ALIVE}")):
+        if any(_lives(alive) for alive in directory.glob(f"*{_ALIVE}")):
+            with contextlib.suppress(*_UNUSABLE):
+                _close_books(directory)
+        else:
             # The first of them: an older version's have other labels, and a crash of the machine may have torn them.
-            for left in (*directory.glob("*.db"), *directory.glob(f"*{_ALIVE}")):
+            for left in (*directory.glob("*.db"), *directory.glob("*.new"), *directory.glob(f"*{_ALIVE}")):
                 left.unlink()
         alive = directory / f"{name}{_ALIVE}"
         held = lock(alive, fcntl.LOCK_EX)
@@ -57,7 +63,7 @@ def share(directory: Path) -> None:
         for kind, room_bytes in _ROOM_BYTES.items():
             file = directory / f"{kind}_{name}.db"
             undo.callback(file.unlink, missing_ok=True)
-            file.write_bytes(bytes(room_bytes))
+            _take_room(file, room_bytes)
         undo.pop_all()
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(directory)
     values.ValueClass = values.MultiProcessValue(lambda: _own)
@@ -84,13 +90,13 @@ def _collected() -> Iterable[Metric]:
         return list(REGISTRY.collect())
     with contextlib.ExitStack() as stack:
         # Where one that was stopped holds the lock, or there is no room to close a book, all is told as it is.
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(*_UNUSABLE):
             stack.enter_context(_tidying(_place))
             _close_books(_place)
         try:
             return list(MultiProcessCollector(None, str(_place)).collect())
-        except (OSError, ValueError):  # somebody has deleted them: what is mapped lasts
-            return list(REGISTRY.collect())
+        except _UNUSABLE:
+            return list(REGISTRY.collect())  # what is mapped lasts
 
 
 @contextlib.contextmanager
@@ -133,14 +139,22 @@ def _close_books(directory: Path) -> None:
         alive.unlink()
 
 
+def _take_room(file: Path, room_bytes: int) -> None:
+    """Make it whole or not at all. Raises OSError where there is no room."""
+    draft = file.with_suffix(".new")
+    try:
+        draft.write_bytes(bytes(room_bytes))
+        draft.replace(file)
+    except OSError:
+        draft.unlink(missing_ok=True)
+        raise
+
+
 def _add(source: Path, total: Path, room_bytes: int) -> None:
     if not source.exists():
         return
-    if source.stat().st_size == 0:  # its process was killed when it had made the file, and had counted nothing
-        source.unlink()
-        return
     if not total.exists():
-        total.write_bytes(bytes(room_bytes))
+        _take_room(total, room_bytes)
     sums = MmapedDict(str(total))
     for key, value, _, _ in MmapedDict.read_all_values_from_file(str(source)):
         before, _ = sums.read_value(key)

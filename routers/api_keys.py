@@ -16,7 +16,8 @@ router = APIRouter(prefix=f"{API}/api-keys", route_class=PspRoute, tags=["API ke
 
 @router.post("", status_code=201, responses=documented(Contention, TooManyApiKeys))
 async def create_api_key(psp: PspDep, actor: ActorDep, body: ApiKeyRequest) -> ApiKeyMade:
-    """Make a key with a name and the scopes that it needs. It is shown in this answer and never again."""
+    """Make a key with a name and the scopes that it needs. It is shown in this answer and never again. Of a user it may
+    not be a further one."""
     return await psp.api_keys.make(actor, body)
 
 

@@ -86,8 +86,8 @@ ROLE_TABLE: Mapping[tuple[str, str], Access] = {
     # No API key opens it: it tells of what other keys, with other scopes, were used for.
     ("GET", f"{API}/request-logs"): TOKEN,
     ("GET", f"{API}/request-logs/{{log_id}}"): TOKEN,
-    # A user has the one that registration gave, and may exchange it.
-    ("POST", f"{API}/api-keys"): _merchant(Scope.API_KEYS),
+    # A user makes no further one than that of the registration (services/api_keys.py).
+    ("POST", f"{API}/api-keys"): _owner(Scope.API_KEYS),
     ("GET", f"{API}/api-keys"): _owner(Scope.API_KEYS),
     ("POST", f"{API}/api-keys/{{api_key_id}}/rotate"): _owner(Scope.API_KEYS),
     ("DELETE", f"{API}/api-keys/{{api_key_id}}"): _owner(Scope.API_KEYS),

@@ -14,6 +14,7 @@ from core.ids import is_id
 from core.security import API_KEY
 from domain.api_keys import MOST_KEYS, ApiKey
 from domain.audit import Action, State
+from domain.roles import MERCHANTS
 from repositories.accounts import AccountRepository
 from schemas.api_keys import ApiKeyMade, ApiKeyPage, ApiKeyQuery, ApiKeyRequest, api_key_out
 from services.audit import Actor, Audit
@@ -74,7 +75,8 @@ class ApiKeys:
         )
 
     async def make(self, actor: Actor, request: ApiKeyRequest) -> ApiKeyMade:
-        """A new key, whose text only this answer holds. Raises Forbidden, TooManyApiKeys, Contention."""
+        """A new key, whose text only this answer holds. A user has one at most. Raises Forbidden, TooManyApiKeys,
+        Contention."""
         now = clock.now()
         issued, text = self.issue(request.name, now)
         key = replace(
@@ -86,6 +88,8 @@ class ApiKeys:
 
         def added(keys: Keys) -> Keys:
             _refuse_to_gain(actor.caller, keys, key)
+            if keys and actor.caller.role not in MERCHANTS:
+                raise Forbidden(f"Access denied. Allowed roles: {tuple(role.value for role in MERCHANTS)}")
             if len(keys) >= MOST_KEYS:
                 raise TooManyApiKeys
             return (*keys, key)

@@ -9,7 +9,7 @@ from core import clock
 from core.access_tokens import TokenSigner
 from core.config import Settings
 from core.crypto import Sealer
-from core.database import Database, DriverError
+from core.database import Database, DriverError, outage
 from core.security import PasswordHasher
 from repositories import keyring
 from repositories.accounts import AccountRepository
@@ -120,13 +120,19 @@ class Psp:
 async def open_psp(settings: Settings, *, is_worker: bool) -> AsyncIterator[Psp]:
     """Connect, make what is missing in the database, and put everything together.
 
-    `is_worker` says whether this process works itself, or hints to those that do. Raises ConfigurationError, also for
-    what MongoDB fails in and nobody inside has dealt with.
+    `is_worker` says whether this process works itself, or hints to those that do. Raises ConfigurationError, also where
+    MongoDB goes away and nobody inside has dealt with it.
     """
     async with AsyncExitStack() as stack:
         try:
-            yield await _put_together(stack, settings, is_worker=is_worker)
+            psp = await _put_together(stack, settings, is_worker=is_worker)
         except DriverError as error:
+            raise no_answer(error, settings) from None
+        try:
+            yield psp
+        except DriverError as error:
+            if not outage(error):
+                raise
             raise no_answer(error, settings) from None
 
 

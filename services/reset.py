@@ -21,7 +21,7 @@ _SOURCES = ("payments", "customers", "webhook_endpoints", "resend_jobs")
 """Of whose documents workers, and the bank, make those of other collections."""
 _IN_HAND = {"$or": [leases.HELD, outbox.WAITING, ASKED]}
 PATIENCE_S = max(processing.LEASE_S, resend_jobs.LEASE_S)
-"""Nobody holds anything for longer; but where no worker runs, or no bank answers, something is in hand for ever."""
+"""Nobody holds one of those for longer; but where no worker runs, or no bank answers, something is in hand for ever."""
 _LOOK_EVERY_S = 0.05
 
 
@@ -46,7 +46,7 @@ class Reset:
         # Accounts first, so that nobody begins anything new; and what is made of others after those.
         deleted = await self._database.empty("users", SYSTEM_ADMINS) + await self._delete_sources()
         names = (indexes.INDEXES.keys() | books.INDEXES.keys()) - KEPT - {"sessions"}
-        for name in sorted(names, key=lambda name: name not in _SOURCES):
+        for name in sorted(names, key=lambda name: (name != "users", name not in _SOURCES, name)):
             deleted += await self._database.empty(name, SYSTEM_ADMINS if name == "users" else None)
         return deleted + await self._sessions.delete_ownerless()
 

@@ -14,7 +14,7 @@ from typing import Final
 from bank.books import Books
 from bank.rules import Authorisation
 from core import ids, json_codec
-from core.database import Database, Session
+from core.database import Database, DriverError, Session, outage
 from core.errors import EmailTaken, Forbidden
 from core.security import PasswordHasher, new_webhook_secret
 from domain import customers as customer_rules
@@ -45,6 +45,7 @@ from services.webhook_secrets import AccountSecrets, EndpointSecrets
 
 PASSWORD: Final = "correct-horse-battery"  # noqa: S105 - known to all, and never in production
 BATCH = 500
+_PAUSES_S = (1, 2, 4, 8)
 _SUBSCRIBED = ("payment.completed", "payment.failed", "refund.*")
 _BEFORE: Final = timedelta(days=40)
 """How long before the first payment accounts and customers were there."""
@@ -211,6 +212,17 @@ class Seeding:
             yield _batch(lives, [])
 
     async def _write(self, batch: _Batch) -> None:
+        """Also where MongoDB does not answer for a while: what is there already is not written again."""
+        for pause_s in _PAUSES_S:
+            try:
+                return await self._insert_missing(batch)
+            except DriverError as error:
+                if not outage(error):
+                    raise
+            await asyncio.sleep(pause_s)
+        return await self._insert_missing(batch)
+
+    async def _insert_missing(self, batch: _Batch) -> None:
         """Events first, and payments last: whoever sees one sees all of it."""
         await asyncio.gather(
             self._books.add(batch.authorisations),

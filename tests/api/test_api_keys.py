@@ -99,6 +99,9 @@ def test_a_user_exchanges_the_key_of_the_registration_and_makes_no_further_one(p
     )
     assert opens(psp, rotated.json()["apiKey"])
 
+    psp.delete(f"/api-keys/{own['id']}", headers=user.bearer)
+    assert opens(psp, made(psp, user.bearer)["apiKey"])
+
 
 @pytest.fixture(scope="module")
 def with_and_without(shared_psp: Psp, merchant: Account, admin: Account) -> dict[str, tuple[str, str]]:

@@ -1,6 +1,7 @@
 """Commands whose MongoDB goes away in the middle: one sentence, the exit code of what cannot be done, no traceback."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,20 @@ from core.config import Settings
 from core.database import DriverError
 from repositories.connection import no_answer
 from tests.command_line import command, environment
+from tests.conftest import Server
 from tests.wire import Wire
 
 Mongo = pymongo.MongoClient[dict[str, Any]]
 ALWAYS = 1_000_000
 DATABASE = "commands_cut_off"
+
+
+@pytest.fixture
+def settings(server: Server, wire: Wire, data_dir: Path, mongo: Mongo) -> Iterator[dict[str, str]]:
+    """Of commands on the way to whose database answers can be lost, with the secrets that a server has made."""
+    secrets = json.loads((data_dir / "secrets.json").read_text())
+    yield environment(None, None, MONGODB_URI=wire.uri, MONGODB_DB=DATABASE, **secrets)
+    mongo.drop_database(DATABASE)
 
 
 @pytest.mark.parametrize(
@@ -29,11 +39,8 @@ DATABASE = "commands_cut_off"
     ],
 )
 def test_a_database_that_goes_away_is_told_in_one_sentence(
-    wire: Wire, mongo: Mongo, data_dir: Path, tmp_path: Path, arguments: list[str], step: str
+    wire: Wire, settings: dict[str, str], tmp_path: Path, arguments: list[str], step: str
 ) -> None:
-    secrets = json.loads((data_dir / "secrets.json").read_text())
-    settings = environment(None, None, MONGODB_URI=wire.uri, MONGODB_DB=DATABASE, **secrets)
-
     with wire.losing_answers(step, times=ALWAYS):
         done = command(*arguments, cwd=tmp_path, **settings)
 
@@ -41,7 +48,17 @@ def test_a_database_that_goes_away_is_told_in_one_sentence(
     assert sentence.startswith("Error: MongoDB does not answer as it should (")
     assert "Traceback" not in done.stderr
     assert done.returncode == 2
-    mongo.drop_database(DATABASE)
+
+
+def test_a_seed_outlives_a_database_that_does_not_answer_for_a_moment(
+    wire: Wire, settings: dict[str, str], mongo: Mongo, tmp_path: Path
+) -> None:
+    # More than the driver tries by itself.
+    with wire.losing_answers("insert payments", times=3):
+        done = command("seed", "--payments", "10", cwd=tmp_path, **settings)
+
+    assert done.returncode == 0, done.stderr
+    assert mongo[DATABASE]["payments"].count_documents({}) == 10
 
 
 def test_of_the_embedded_one_the_log_is_named_and_no_setting_that_was_never_made(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -127,16 +128,16 @@ async def test_a_system_admin_who_is_made_during_a_reset_stays_with_their_sessio
 ) -> None:
     psp = await asyncio.to_thread(house, WORKER="off")
     root, email = psp.root(), "second@example.com"
-    # So that there is a moment between its beginning and its end.
-    payments, count = mongo[DATABASE]["payments"], 30_000
-    payments.insert_many([{"owner_id": f"user_{number}"} for number in range(count)])
+    # One that goes at once, and one that somebody has in hand: so there is a moment between its beginning and its end.
+    payments, held_until = mongo[DATABASE]["payments"], datetime.now(UTC) + timedelta(seconds=8)
+    payments.insert_many([{"owner_id": "user_1"}, {"owner_id": "user_2", "lease_until": held_until}])
     settings = Settings(_env_file=None, data_dir=data_dir, mongodb_db=DATABASE, password_hash_cost=4)
 
     async with open_psp(settings, is_worker=False) as inside:
         body = {"database": DATABASE}
         resetting = asyncio.create_task(asyncio.to_thread(psp.post, "/admin/reset", json=body, headers=root))
-        while payments.estimated_document_count() == count:
-            await asyncio.sleep(0)
+        while payments.count_documents({}) == 2 and not resetting.done():
+            await asyncio.sleep(0.01)
         await inside.accounts.create_system_admin(email, PASSWORD)
         session = await asyncio.to_thread(psp.login, email)
         assert not resetting.done(), "it was over before there was anybody to keep"

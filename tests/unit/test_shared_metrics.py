@@ -132,6 +132,46 @@ for _ in range(2):
 
     assert _ONE in told
     assert _TWO in told
-    assert [file.name for file in tmp_path.glob("counter_*.db") if "ended" in file.name] == ["counter_ended.db"]
+    assert {file.name for file in tmp_path.glob("counter_*") if "ended" in file.name} == {"counter_ended.db"}
     values = {value for _, value, _, _ in MmapedDict.read_all_values_from_file(str(tmp_path / "counter_ended.db"))}
     assert values == {2.0}
+
+
+def test_processes_that_end_and_are_never_asked_leave_no_more_than_one_of_them(tmp_path: Path) -> None:
+    script = """
+import subprocess
+share(place)
+for _ in range(3):
+    subprocess.run([sys.executable, "-c", sys.argv[2], str(place)], check=True)
+    print(sorted(file.suffix for file in place.iterdir()))
+"""
+    told = run(script, tmp_path, _SHARES + "share(place)\ncount()").splitlines()
+
+    assert told[1] == told[2]
+
+
+def test_on_a_disk_that_has_filled_up_since_a_scrape_tells_all_and_makes_nothing_half(tmp_path: Path) -> None:
+    script = """
+import resource, subprocess
+share(place)
+count()
+subprocess.run([sys.executable, "-c", sys.argv[2], str(place)], check=True)
+resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+for _ in range(2):
+    print(told())
+print(sorted(file.name for file in place.iterdir() if "ended" in file.name))
+"""
+    told = run(script, tmp_path, _SHARES + "share(place)\ncount()")
+
+    assert told.count(_TWO) == 2
+    assert told.endswith("[]\n")
+
+
+def test_a_file_that_is_torn_while_others_count_is_no_error(tmp_path: Path) -> None:
+    script = """
+share(place)
+count()
+(place / "counter_ended.db").touch()
+print(told())
+"""
+    assert _ONE in run(script, tmp_path)
