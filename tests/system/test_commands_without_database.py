@@ -31,7 +31,8 @@ def settings(server: Server, wire: Wire, data_dir: Path, mongo: Mongo) -> Iterat
 @pytest.mark.parametrize(
     ("arguments", "step"),
     [
-        (["seed", "--payments", "10"], "insert payments"),
+        # It tries again for half a minute.
+        pytest.param(["seed", "--payments", "10"], "insert payments", marks=pytest.mark.long),
         (["reset", "--yes"], "delete payments"),
         (["create-admin", "--email", "ada@example.com"], "insert users"),
         (["rotate-keys"], "find users"),
