@@ -203,7 +203,7 @@ def status(url: Url = None, as_json: Json = False) -> None:
 
     settings = None if url else _settings()
     server = url or load_address().url
-    report = _run(looking.look(server.rstrip("/"), settings))
+    report = _run(looking.look(server, settings))
     looking.tell(report, as_json=as_json)
     if not report.well:
         raise typer.Exit(1)

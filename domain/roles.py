@@ -15,6 +15,11 @@ MERCHANTS = (Role.MERCHANT, Role.ADMIN, Role.SYSTEM_ADMIN)
 ADMINS = (Role.ADMIN, Role.SYSTEM_ADMIN)
 
 
+def denial(allowed: tuple[Role, ...]) -> str:
+    """What a caller without any of these roles reads."""
+    return f"Access denied. Allowed roles: {tuple(role.value for role in allowed)}"
+
+
 def may_delete(actor: Role, target: Role) -> bool:
     """An admin deletes users and merchants; a system_admin deletes anybody."""
     return actor is Role.SYSTEM_ADMIN or (actor is Role.ADMIN and target not in ADMINS)

@@ -8,8 +8,8 @@ from core.errors import Contention, NotFound, TooManyApiKeys
 from routers.dependencies import ActorDep, CallerDep, PspDep
 from routers.roles import API
 from routers.route import PspRoute, documented
-from schemas.api_keys import ApiKeyMade, ApiKeyPage, ApiKeyQuery, ApiKeyRequest, ApiKeyRotation
-from schemas.common import Message
+from schemas.api_keys import ApiKeyMade, ApiKeyPage, ApiKeyRequest, ApiKeyRotation
+from schemas.common import Message, PageQuery
 
 router = APIRouter(prefix=f"{API}/api-keys", route_class=PspRoute, tags=["API keys"])
 
@@ -22,7 +22,7 @@ async def create_api_key(psp: PspDep, actor: ActorDep, body: ApiKeyRequest) -> A
 
 
 @router.get("")
-async def list_api_keys(psp: PspDep, caller: CallerDep, query: Annotated[ApiKeyQuery, Query()]) -> ApiKeyPage:
+async def list_api_keys(psp: PspDep, caller: CallerDep, query: Annotated[PageQuery, Query()]) -> ApiKeyPage:
     """One's own API keys, newest first, never the keys themselves."""
     return await psp.api_keys.page(caller, query)
 

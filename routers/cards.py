@@ -9,8 +9,8 @@ from routers.answers import answered
 from routers.dependencies import IDEMPOTENCY_KEY_HEADER, CallerDep, PspDep, command_of
 from routers.roles import API
 from routers.route import PspRoute, documented
-from schemas.cards import CardInput, CardTokenOut, SaveCardRequest, SavedCardOut, SavedCardPage, SavedCardQuery
-from schemas.common import Message
+from schemas.cards import CardInput, CardTokenOut, SaveCardRequest, SavedCardOut, SavedCardPage
+from schemas.common import Message, PageQuery
 
 router = APIRouter(prefix=API, route_class=PspRoute, tags=["Cards"])
 
@@ -44,7 +44,7 @@ async def save_card(request: Request, customer_id: str, body: SaveCardRequest) -
 
 @router.get("/customers/{customer_id}/cards", responses=documented(NotFound))
 async def list_cards(
-    psp: PspDep, caller: CallerDep, customer_id: str, query: Annotated[SavedCardQuery, Query()]
+    psp: PspDep, caller: CallerDep, customer_id: str, query: Annotated[PageQuery, Query()]
 ) -> SavedCardPage:
     """A customer's saved cards, newest first."""
     return await psp.cards.page(caller, customer_id, query)

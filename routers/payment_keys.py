@@ -9,8 +9,8 @@ from routers.conditional import conditional, documented_conditional
 from routers.dependencies import ActorDep, CallerDep, PspDep
 from routers.roles import API
 from routers.route import PspRoute, documented
-from schemas.common import Message
-from schemas.payment_keys import PaymentKeyMade, PaymentKeyOut, PaymentKeyPage, PaymentKeyQuery, PaymentKeyRequest
+from schemas.common import Message, PageQuery
+from schemas.payment_keys import PaymentKeyMade, PaymentKeyOut, PaymentKeyPage, PaymentKeyRequest
 
 router = APIRouter(prefix=f"{API}/payment-keys", route_class=PspRoute, tags=["Payment keys"])
 
@@ -23,9 +23,7 @@ async def create_payment_key(psp: PspDep, actor: ActorDep, body: PaymentKeyReque
 
 
 @router.get("")
-async def list_payment_keys(
-    psp: PspDep, caller: CallerDep, query: Annotated[PaymentKeyQuery, Query()]
-) -> PaymentKeyPage:
+async def list_payment_keys(psp: PspDep, caller: CallerDep, query: Annotated[PageQuery, Query()]) -> PaymentKeyPage:
     """One's own payment keys, newest first."""
     return await psp.payment_keys.page(caller, query)
 

@@ -10,13 +10,12 @@ from routers.conditional import conditional, documented_conditional
 from routers.dependencies import IDEMPOTENCY_KEY_HEADER, CallerDep, PspDep, command_of
 from routers.roles import API
 from routers.route import PspRoute, documented
-from schemas.common import EmptyBody
+from schemas.common import EmptyBody, PageQuery
 from schemas.deliveries import DeliveryOut
 from schemas.resends import (
     ResendEventRequest,
     ResendJobOut,
     ResendJobPage,
-    ResendJobQuery,
     ResendJobRequest,
     ResentEvent,
 )
@@ -65,7 +64,7 @@ async def create_resend_job(request: Request, body: ResendJobRequest) -> Respons
 
 
 @router.get("/resend-jobs")
-async def list_resend_jobs(psp: PspDep, caller: CallerDep, query: Annotated[ResendJobQuery, Query()]) -> ResendJobPage:
+async def list_resend_jobs(psp: PspDep, caller: CallerDep, query: Annotated[PageQuery, Query()]) -> ResendJobPage:
     """One's own resend jobs, newest first."""
     return await psp.resend_jobs.page(caller, query)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from domain.api_keys import Scope
-from domain.roles import ADMINS, EVERYONE, MERCHANTS, Role
+from domain.roles import ADMINS, EVERYONE, MERCHANTS, Role, denial
 
 API = "/api/v1"
 
@@ -44,7 +44,7 @@ class Access:
 
     @property
     def refusal_message(self) -> str:
-        return self.refusal or f"Access denied. Allowed roles: {tuple(role.value for role in self.roles)}"
+        return self.refusal or denial(self.roles)
 
 
 ANYONE = Access(Needs.NOTHING)

@@ -8,14 +8,14 @@ from core.errors import NotFound
 from routers.dependencies import ActorDep, CallerDep, PspDep
 from routers.roles import API
 from routers.route import PspRoute, documented
-from schemas.common import Message
-from schemas.sessions import SessionPage, SessionQuery
+from schemas.common import Message, PageQuery
+from schemas.sessions import SessionPage
 
 router = APIRouter(prefix=f"{API}/sessions", route_class=PspRoute, tags=["Sessions"])
 
 
 @router.get("")
-async def list_sessions(psp: PspDep, caller: CallerDep, query: Annotated[SessionQuery, Query()]) -> SessionPage:
+async def list_sessions(psp: PspDep, caller: CallerDep, query: Annotated[PageQuery, Query()]) -> SessionPage:
     """One's own sessions that have neither ended nor expired, newest first."""
     return await psp.sessions.page(caller, query)
 

@@ -9,14 +9,13 @@ from routers.conditional import conditional, documented_conditional
 from routers.dependencies import ActorDep, CallerDep, PspDep
 from routers.roles import API
 from routers.route import PspRoute, documented
-from schemas.common import EmptyBody, Message
+from schemas.common import EmptyBody, Message, PageQuery
 from schemas.webhook_endpoints import (
     RotateRequest,
     WebhookEndpointMade,
     WebhookEndpointOut,
     WebhookEndpointPage,
     WebhookEndpointPatch,
-    WebhookEndpointQuery,
     WebhookEndpointRequest,
     WebhookSecretOut,
     WebhookTestOut,
@@ -33,7 +32,7 @@ async def create_webhook_endpoint(psp: PspDep, actor: ActorDep, body: WebhookEnd
 
 @router.get("")
 async def list_webhook_endpoints(
-    psp: PspDep, caller: CallerDep, query: Annotated[WebhookEndpointQuery, Query()]
+    psp: PspDep, caller: CallerDep, query: Annotated[PageQuery, Query()]
 ) -> WebhookEndpointPage:
     """One's own endpoints, newest first."""
     return await psp.webhook_endpoints.page(caller, query)

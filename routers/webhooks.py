@@ -9,11 +9,11 @@ from routers.conditional import conditional, documented_conditional
 from routers.dependencies import CallerDep, PspDep
 from routers.roles import API
 from routers.route import PspRoute, documented
+from schemas.common import PageQuery
 from schemas.webhooks import (
     IncomingWebhook,
     IncomingWebhookOut,
     IncomingWebhookPage,
-    IncomingWebhookQuery,
     WebhookReceipt,
 )
 from services.incoming_webhooks import Signatures
@@ -50,7 +50,7 @@ async def receive_webhook(
 
 @router.get("/incoming-webhooks")
 async def list_incoming_webhooks(
-    psp: PspDep, caller: CallerDep, query: Annotated[IncomingWebhookQuery, Query()]
+    psp: PspDep, caller: CallerDep, query: Annotated[PageQuery, Query()]
 ) -> IncomingWebhookPage:
     """The webhooks that one's own account received, newest first, and how many did not verify."""
     return await psp.incoming_webhooks.page(caller, query)

@@ -73,11 +73,6 @@ class ApiKeyMade(ApiKeyOut):
     api_key: str = Field(description="Shown here and never again", examples=["psp_sk_06gztrpz170we29n8r9na1k3t0…"])
 
 
-class ApiKeyQuery(RequestModel):
-    limit: int = Field(50, ge=1, le=100)
-    cursor: str | None = Field(None, max_length=512)
-
-
 class ApiKeyPage(ResponseModel):
     api_keys: list[ApiKeyOut]
     total_api_keys: int

@@ -160,11 +160,6 @@ class SavedCardOut(CardOut, _SavedCardIds):
     created_at: Moment
 
 
-class SavedCardQuery(RequestModel):
-    limit: int = Field(50, ge=1, le=100)
-    cursor: str | None = Field(None, max_length=512)
-
-
 class SavedCardPage(ResponseModel):
     cards: list[SavedCardOut]
     total_cards: int

@@ -214,6 +214,11 @@ ObjectId = Annotated[str, Field(min_length=1, max_length=64)]
 Reference = Annotated[str, Field(max_length=255, examples=["order-1001"])]
 
 
+class PageQuery(RequestModel):
+    limit: int = Field(50, ge=1, le=100)
+    cursor: str | None = Field(None, max_length=512)
+
+
 class EmptyBody(RequestModel):
     """A route that needs no fields accepts a body that is absent, null or empty."""
 

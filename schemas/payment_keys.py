@@ -58,11 +58,6 @@ class PaymentKeyMade(PaymentKeyOut):
     payment_key: str = Field(description="Shown here and never again", examples=["pk_06gztrpz170we29n8r9na1k3t0…"])
 
 
-class PaymentKeyQuery(RequestModel):
-    limit: int = Field(50, ge=1, le=100)
-    cursor: str | None = Field(None, max_length=512)
-
-
 class PaymentKeyPage(ResponseModel):
     payment_keys: list[PaymentKeyOut]
     total_payment_keys: int

@@ -68,11 +68,6 @@ class ResendJobOut(ResponseModel):
     ended_at: Moment | None = Field(description="When it was completed or cancelled")
 
 
-class ResendJobQuery(RequestModel):
-    limit: int = Field(50, ge=1, le=100)
-    cursor: str | None = Field(None, max_length=512)
-
-
 class ResendJobPage(ResponseModel):
     resend_jobs: list[ResendJobOut]
     total_resend_jobs: int = Field(description="Exact up to 1,000")

@@ -24,11 +24,6 @@ class SessionPage(ResponseModel):
     next_cursor: str | None
 
 
-class SessionQuery(RequestModel):
-    limit: int = Field(50, ge=1, le=100)
-    cursor: str | None = Field(None, max_length=512)
-
-
 class PasswordChange(RequestModel):
     model_config = ConfigDict(
         json_schema_extra=example({"currentPassword": "correct-horse-battery", "newPassword": "staple-of-the-battery"})

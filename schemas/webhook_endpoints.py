@@ -130,11 +130,6 @@ class WebhookTestOut(ResponseModel):
     delivery_id: str = Field(examples=["dlv_06gztrpz170we29n8r9na1k3t0"])
 
 
-class WebhookEndpointQuery(RequestModel):
-    limit: int = Field(50, ge=1, le=100)
-    cursor: str | None = Field(None, max_length=512)
-
-
 class WebhookEndpointPage(ResponseModel):
     webhook_endpoints: list[WebhookEndpointOut]
     total_webhook_endpoints: int

@@ -5,7 +5,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from domain.signing import Refusal
-from schemas.common import Moment, RequestModel, ResponseModel, example
+from schemas.common import Moment, ResponseModel, example
 
 EventName = Field(None, min_length=1, max_length=255, examples=["payment.completed"])
 
@@ -45,11 +45,6 @@ class WebhookReceipt(ResponseModel):
     status: Literal["verified"] = "verified"
     id: str = Field(description="The id of the message that was received", examples=["evt_06gztrpz170we29n8r9na1k3t0"])
     duplicate: bool = Field(description="True where this message had been received before; it had no second effect")
-
-
-class IncomingWebhookQuery(RequestModel):
-    limit: int = Field(50, ge=1, le=100)
-    cursor: str | None = Field(None, max_length=512)
 
 
 class IncomingWebhookSummary(ResponseModel):

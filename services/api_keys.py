@@ -14,9 +14,10 @@ from core.ids import is_id
 from core.security import API_KEY
 from domain.api_keys import MOST_KEYS, ApiKey
 from domain.audit import Action, State
-from domain.roles import MERCHANTS
+from domain.roles import MERCHANTS, denial
 from repositories.accounts import AccountRepository
-from schemas.api_keys import ApiKeyMade, ApiKeyPage, ApiKeyQuery, ApiKeyRequest, api_key_out
+from schemas.api_keys import ApiKeyMade, ApiKeyPage, ApiKeyRequest, api_key_out
+from schemas.common import PageQuery
 from services.audit import Actor, Audit
 from services.caller import Caller, CallerRefused
 from services.key_uses import KeyUses
@@ -58,7 +59,7 @@ class ApiKeys:
         self._uses.note(key, now)
         return caller
 
-    async def page(self, caller: Caller, query: ApiKeyQuery) -> ApiKeyPage:
+    async def page(self, caller: Caller, query: PageQuery) -> ApiKeyPage:
         """One's own keys, newest first, as their ids are. Raises InvalidRequest."""
         after = query.cursor
         if after is not None and not is_id(after):
@@ -89,7 +90,7 @@ class ApiKeys:
         def added(keys: Keys) -> Keys:
             _refuse_to_gain(actor.caller, keys, key)
             if keys and actor.caller.role not in MERCHANTS:
-                raise Forbidden(f"Access denied. Allowed roles: {tuple(role.value for role in MERCHANTS)}")
+                raise Forbidden(denial(MERCHANTS))
             if len(keys) >= MOST_KEYS:
                 raise TooManyApiKeys
             return (*keys, key)

@@ -15,10 +15,10 @@ from schemas.cards import (
     SaveCardRequest,
     SavedCardOut,
     SavedCardPage,
-    SavedCardQuery,
     saved_card_view,
     token_view,
 )
+from schemas.common import PageQuery
 from services.caller import Caller
 from services.customers import Customers
 from services.idempotency import Answer, fingerprint_of, replay
@@ -112,7 +112,7 @@ class Cards:
             raise NotFound(f"Card '{card_id}' not found.")
         return saved
 
-    async def page(self, caller: Caller, customer_id: str, query: SavedCardQuery) -> SavedCardPage:
+    async def page(self, caller: Caller, customer_id: str, query: PageQuery) -> SavedCardPage:
         """A customer's cards, newest first. Raises NotFound."""
         await self._customers.get(caller, customer_id)
         try:

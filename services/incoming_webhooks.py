@@ -11,11 +11,11 @@ from domain.signing import Refusal
 from repositories.accounts import AccountRepository
 from repositories.incoming_webhooks import IncomingWebhookRepository, StoredWebhook
 from repositories.pages import CursorInvalid
+from schemas.common import PageQuery
 from schemas.webhooks import (
     IncomingWebhook,
     IncomingWebhookOut,
     IncomingWebhookPage,
-    IncomingWebhookQuery,
     IncomingWebhookSummary,
     WebhookReceipt,
 )
@@ -93,7 +93,7 @@ class IncomingWebhooks:
         await self._webhooks.mark_processed(leased, clock.now())
         return len(leased.ids)
 
-    async def page(self, caller: Caller, query: IncomingWebhookQuery) -> IncomingWebhookPage:
+    async def page(self, caller: Caller, query: PageQuery) -> IncomingWebhookPage:
         """What the caller's account received, newest first, and how much of what came did not verify."""
         try:
             page = await self._webhooks.page(caller.account_id, limit=query.limit, cursor=query.cursor)

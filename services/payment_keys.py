@@ -15,11 +15,11 @@ from repositories.accounts import AccountRepository
 from repositories.pages import CursorInvalid
 from repositories.payment_keys import PaymentKeyRepository
 from repositories.payments import PaymentRepository
+from schemas.common import PageQuery
 from schemas.payment_keys import (
     PaymentKeyMade,
     PaymentKeyOut,
     PaymentKeyPage,
-    PaymentKeyQuery,
     PaymentKeyRequest,
     payment_key_out,
 )
@@ -95,7 +95,7 @@ class PaymentKeys:
             raise NotFound(f"Payment key '{key_id}' not found.")
         return await self._shown(key)
 
-    async def page(self, caller: Caller, query: PaymentKeyQuery) -> PaymentKeyPage:
+    async def page(self, caller: Caller, query: PageQuery) -> PaymentKeyPage:
         try:
             page = await self._keys.page(caller.account_id, limit=query.limit, cursor=query.cursor)
         except CursorInvalid as error:

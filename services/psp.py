@@ -252,7 +252,6 @@ async def _put_together(stack: AsyncExitStack, settings: Settings, *, is_worker:
             EndpointSecrets(sealer),
             vault,
             audit,
-            production=settings.production,
         ),
         key_rotation=KeyRotation(SealedValueRepository(database), sealer),
         rate_limits=RateLimits(RateCounterRepository(database), hash_key) if settings.rate_limit else None,

@@ -16,8 +16,9 @@ from repositories.places import NoPlaceLeft
 from repositories.resend_jobs import JobStatus, LeasedJob, ResendJob, ResendJobRepository
 from repositories.resent_deliveries import ResentDeliveryRepository
 from repositories.webhook_endpoints import WebhookEndpointRepository
+from schemas.common import PageQuery
 from schemas.event_types import matching_types
-from schemas.resends import ResendJobOut, ResendJobPage, ResendJobQuery, ResendJobRequest
+from schemas.resends import ResendJobOut, ResendJobPage, ResendJobRequest
 from services.caller import Caller
 from services.event_targets import Target, enabled_endpoint, failed, new_delivery, own_urls, subscribed
 from services.idempotency import Answer, fingerprint_of, replay
@@ -78,7 +79,7 @@ class ResendJobs:
         """Raises NotFound."""
         return job_out(await self._find(caller, job_id))
 
-    async def page(self, caller: Caller, query: ResendJobQuery) -> ResendJobPage:
+    async def page(self, caller: Caller, query: PageQuery) -> ResendJobPage:
         """The caller's own jobs, newest first."""
         try:
             page = await self._jobs.page(caller.account_id, limit=query.limit, cursor=query.cursor)

@@ -16,7 +16,8 @@ from domain.redaction import redact_text
 from repositories.accounts import AccountRepository
 from repositories.pages import CursorInvalid
 from repositories.sessions import SessionRecord, SessionRepository
-from schemas.sessions import SessionOut, SessionPage, SessionQuery
+from schemas.common import PageQuery
+from schemas.sessions import SessionOut, SessionPage
 from schemas.users import TokenPair
 from services.audit import Actor, Audit, Origin
 from services.caller import Caller
@@ -115,7 +116,7 @@ class Sessions:
         assert actor.caller.session_id is not None
         await self._end(actor, actor.caller.session_id, Action.LOGGED_OUT)
 
-    async def page(self, caller: Caller, query: SessionQuery) -> SessionPage:
+    async def page(self, caller: Caller, query: PageQuery) -> SessionPage:
         """The caller's sessions that live."""
         identity = await self._accounts.identify(caller.account_id)
         if identity is None:

@@ -18,12 +18,12 @@ from repositories.outbox import OutboxEvent
 from repositories.pages import CursorInvalid
 from repositories.places import NoPlaceLeft
 from repositories.webhook_endpoints import WebhookEndpointRepository
+from schemas.common import PageQuery
 from schemas.webhook_endpoints import (
     WebhookEndpointMade,
     WebhookEndpointOut,
     WebhookEndpointPage,
     WebhookEndpointPatch,
-    WebhookEndpointQuery,
     WebhookEndpointRequest,
     WebhookSecretOut,
     WebhookTestOut,
@@ -87,7 +87,7 @@ class WebhookEndpoints:
         """Raises NotFound."""
         return webhook_endpoint_out(await self._find(caller, endpoint_id))
 
-    async def page(self, caller: Caller, query: WebhookEndpointQuery) -> WebhookEndpointPage:
+    async def page(self, caller: Caller, query: PageQuery) -> WebhookEndpointPage:
         """The caller's own endpoints, newest first."""
         try:
             page = await self._endpoints.page(caller.account_id, limit=query.limit, cursor=query.cursor)

@@ -36,6 +36,7 @@ def test_the_edges_of_an_operation_are_where_the_document_says(fuzzed: Fuzzed, m
 
 
 def test_all_of_it_was_asked_for(fuzzed: Fuzzed, record_property: Any) -> None:
+    assert fuzzed.requests >= len(OPERATIONS)
     record_property(
         "proof", f"{fuzzed.requests} requests at the edges of {len(OPERATIONS)} operations, answered as documented"
     )

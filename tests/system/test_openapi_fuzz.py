@@ -62,6 +62,7 @@ def fuzz(fuzzed: Fuzzed, operation: APIOperation, caller: str, mode: GenerationM
 
 
 def test_all_of_it_was_asked_for(fuzzed: Fuzzed, record_property: Any) -> None:
+    assert fuzzed.requests >= len(OPERATIONS)
     record_property(
         "proof", f"{fuzzed.requests} drawn requests to {len(OPERATIONS)} operations, answered as documented"
     )
